@@ -1,0 +1,182 @@
+package purge
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ErrMissing says that a purge was accepted, and that nodes named in the
+// Result have not confirmed it in time.
+var ErrMissing = errors.New("purge is accepted, and not yet confirmed by every node")
+
+// Client calls the API of control; `weir purge` is made of it.
+type Client struct {
+	// URL is control's address, such as https://control.example:8443.
+	URL string
+	// Token is the bearer token. It is in no error.
+	Token string
+	// HTTP makes the calls. Default http.DefaultClient; a Timeout in it has to
+	// be longer than what is waited for.
+	HTTP *http.Client
+}
+
+// Result is what became of a purge.
+type Result struct {
+	Version uint64
+	// Nodes are the receipts, in the order in which they came. Only Watch and
+	// Wait have them.
+	Nodes []Receipt
+	// Missing are the nodes that did not confirm in time.
+	Missing []string
+}
+
+// RefusedError is an answer of the API that accepted nothing, or did not know.
+type RefusedError struct {
+	Status     int    // the HTTP status
+	Message    string // what is wrong
+	Field      string // which field or parameter, or ""
+	RetryAfter string // of a 503, in seconds, or ""
+}
+
+// Error gives status and message.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("control answered %d: %s", e.Status, e.Message)
+}
+
+// Purge returns once the purge is durable.
+func (c *Client) Purge(ctx context.Context, r Request) (Result, error) {
+	resp, err := c.post(ctx, r, "", "application/json")
+	if err != nil {
+		return Result{}, err
+	}
+	defer resp.Body.Close()
+	var a answer
+	if err := decodeAnswer(resp, &a); err != nil {
+		return Result{}, err
+	}
+	return Result{Version: a.Version}, nil
+}
+
+// Watch returns once every node has applied the purge, and calls each with
+// every receipt as it comes. After timeout, at most 60 s, it returns what there
+// is, with ErrMissing.
+func (c *Client) Watch(ctx context.Context, r Request, timeout time.Duration, each func(Receipt)) (Result, error) {
+	query := url.Values{"wait": {"all"}, "timeout": {timeout.String()}}.Encode()
+	resp, err := c.post(ctx, r, query, ndjson)
+	if err != nil {
+		return Result{}, err
+	}
+	defer resp.Body.Close()
+	return readLines(resp.Body, each)
+}
+
+// Wait is Watch that shows the receipts at the end only.
+func (c *Client) Wait(ctx context.Context, r Request, timeout time.Duration) (Result, error) {
+	return c.Watch(ctx, r, timeout, func(Receipt) {})
+}
+
+// Nodes lists the nodes that control expects.
+func (c *Client) Nodes(ctx context.Context) ([]NodeStatus, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/nodes", nil, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var a nodesAnswer
+	if err := decodeAnswer(resp, &a); err != nil {
+		return nil, err
+	}
+	return a.Nodes, nil
+}
+
+func (c *Client) post(ctx context.Context, r Request, query, accept string) (*http.Response, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode purge: %w", err)
+	}
+	path := "/v1/purges"
+	if query != "" {
+		path += "?" + query
+	}
+	return c.do(ctx, http.MethodPost, path, body, accept)
+}
+
+// do sends one call. An answer that is no success becomes a *RefusedError.
+func (c *Client) do(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("call control: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Token)
+	req.Header.Set("Accept", accept)
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("call control: %w", err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	refused := &RefusedError{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
+	var a answer
+	if err := decodeAnswer(resp, &a); err != nil {
+		refused.Message = http.StatusText(resp.StatusCode)
+		return nil, refused
+	}
+	refused.Message, refused.Field = a.Error, a.Field
+	return nil, refused
+}
+
+// answerBytesMax bounds an answer: receipts of many thousand nodes.
+const answerBytesMax = 4 << 20
+
+func decodeAnswer(resp *http.Response, into any) error {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, answerBytesMax)).Decode(into); err != nil {
+		return fmt.Errorf("read control's answer: %w", err)
+	}
+	return nil
+}
+
+// answerLine is any line of an ndjson answer; see API. A receipt has Node, the
+// last line has Nodes.
+type answerLine struct {
+	answer
+	Node string   `json:"node"`
+	MS   *float64 `json:"ms"`
+}
+
+func readLines(body io.Reader, each func(Receipt)) (Result, error) {
+	dec := json.NewDecoder(io.LimitReader(body, answerBytesMax))
+	var result Result
+	for {
+		var line answerLine
+		if err := dec.Decode(&line); err != nil {
+			return result, fmt.Errorf("purge %d is accepted, control's answer ended early: %w", result.Version, err)
+		}
+		switch {
+		case line.Node != "":
+			r := Receipt{Node: line.Node, Version: line.Version, MS: line.MS}
+			result.Nodes = append(result.Nodes, r)
+			each(r)
+		case line.Nodes == nil:
+			result.Version = line.Version
+		case len(line.Missing) > 0:
+			result.Missing = line.Missing
+			return result, fmt.Errorf("%w: %s", ErrMissing, strings.Join(line.Missing, ", "))
+		default:
+			return result, nil
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package purge
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"slices"
+)
+
+// versions are the newest purges that cover something; 0 is none.
+type versions struct{ hard, soft uint64 }
+
+// raise takes over what is newer in other.
+func (v *versions) raise(other versions) {
+	v.hard = max(v.hard, other.hard)
+	v.soft = max(v.soft, other.soft)
+}
+
+// at is the versions of one purge alone.
+func at(mode Mode, version uint64) versions {
+	if mode == ModeSoft {
+		return versions{soft: version}
+	}
+	return versions{hard: version}
+}
+
+// siteIndex is what has been purged of one site. Index.mu guards it.
+type siteIndex struct {
+	all       versions
+	newestTag uint64
+	// entries maps the hash of a scope and target to its newest purges. Where
+	// two targets share a 64-bit hash, each purges the other too, which is
+	// safe. Hashes in place of texts keep a target at some 50 bytes, and the
+	// map free of pointers that the garbage collector would follow.
+	entries map[uint64]versions
+	// lengths are the distinct lengths of prefixes, without their host,
+	// ascending.
+	lengths []int
+}
+
+// entryKey is the hash of one target. host is 0 where it covers every host.
+func entryKey(scope Scope, host, text uint64) uint64 {
+	// One multiplication over both halves, as wyhash folds them. The factors
+	// are odd and arbitrary; the hashes themselves are seeded.
+	hi, lo := bits.Mul64(host^0xa0761d6478bd642f^uint64(scope), text^0xe7037ed1a0b428db)
+	return hi ^ lo
+}
+
+// covering raises v by every purge that covers the object.
+func (s *siteIndex) covering(seed maphash.Seed, host, target string, tags []string, v *versions) {
+	v.raise(s.all)
+	if len(s.entries) == 0 {
+		return
+	}
+	h := maphash.String(seed, host)
+	v.raise(s.entries[entryKey(ScopeHost, h, 0)])
+	t := maphash.String(seed, target)
+	v.raise(s.entries[entryKey(ScopeURL, 0, t)])
+	v.raise(s.entries[entryKey(ScopeURL, h, t)])
+	for _, n := range s.lengths {
+		if n > len(target) {
+			break
+		}
+		p := maphash.String(seed, target[:n])
+		v.raise(s.entries[entryKey(ScopePrefix, 0, p)])
+		v.raise(s.entries[entryKey(ScopePrefix, h, p)])
+	}
+	for _, tag := range tags {
+		v.raise(s.entries[entryKey(ScopeTag, 0, maphash.String(seed, tag))])
+	}
+}
+
+// apply takes one record in.
+func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
+	purged := at(r.Mode, r.Version)
+	switch r.Scope {
+	case ScopeAll:
+		s.all.raise(purged)
+	case ScopeTag:
+		s.newestTag = max(s.newestTag, r.Version)
+		for _, tag := range r.Targets {
+			s.raise(entryKey(ScopeTag, 0, maphash.String(seed, tag)), purged)
+		}
+	case ScopeHost:
+		for _, host := range r.Targets {
+			s.raise(entryKey(ScopeHost, maphash.String(seed, host), 0), purged)
+		}
+	case ScopeURL:
+		for _, t := range r.Targets {
+			host, text := splitTarget(t)
+			s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, text)), purged)
+		}
+	case ScopePrefix:
+		for _, t := range r.Targets {
+			s.applyPrefix(seed, t, purged, lengthsMax)
+		}
+	}
+}
+
+func (s *siteIndex) raise(key uint64, purged versions) {
+	v := s.entries[key]
+	v.raise(purged)
+	s.entries[key] = v
+}
+
+// hostHash is 0 for the empty host, which covers all.
+func hostHash(seed maphash.Seed, host string) uint64 {
+	if host == "" {
+		return 0
+	}
+	return maphash.String(seed, host)
+}
+
+func (s *siteIndex) applyPrefix(seed maphash.Seed, target string, purged versions, lengthsMax int) {
+	host, text := splitTarget(target)
+	i, present := slices.BinarySearch(s.lengths, len(text))
+	switch {
+	case present:
+	case len(s.lengths) < lengthsMax:
+		s.lengths = slices.Insert(s.lengths, i, len(text))
+	case i == 0:
+		// No shorter length to cut to: every path is covered.
+		s.all.raise(purged)
+		return
+	default:
+		// A shorter prefix covers all that the longer one does, and more.
+		text = text[:s.lengths[i-1]]
+	}
+	s.raise(entryKey(ScopePrefix, hostHash(seed, host), maphash.String(seed, text)), purged)
+}
+
+// fold forgets every target and keeps one hard purge of all in their place.
+func (s *siteIndex) fold(version uint64) {
+	s.all.raise(versions{hard: version})
+	s.entries = make(map[uint64]versions)
+	s.lengths = nil
+}
