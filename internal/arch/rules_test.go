@@ -44,7 +44,7 @@ var rules = []rule{
 
 // folders is the layout: the top-level folders, without hidden ones and without
 // what the Makefile and the programs make (bin, state).
-var folders = []string{"cache", "cmd", "edge", "geo", "internal", "origin", "purge", "shield", "storage", "testdata"}
+var folders = []string{"cache", "cmd", "docs", "edge", "geo", "internal", "origin", "purge", "shield", "storage", "testdata"}
 
 // nameless are names that say nothing about what is in a package.
 var nameless = []string{"util", "utils", "common", "types", "pkg", "helper", "helpers"}

@@ -1,0 +1,169 @@
+// Package cache is the engine that edges and shields both run: look-up,
+// collapse, fill, revalidate. An edge is an engine whose upstream is a shield;
+// a shield is an engine whose upstream is an origin.
+//
+// A request is a transaction: an enum of steps, one loop and one switch
+// (serve.go). A miss becomes a fill (fill.go), which belongs to nobody and
+// survives the client who caused it; its body streams to every waiting reader
+// while it is stored (stream.go). What the rules of HTTP say is decided in
+// cache/rfc9111, what is kept is kept by a storage.Store, and what has been
+// purged is asked of Purges.
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/cache/rfc9111"
+	"weir/storage"
+)
+
+// StampField is the response field in which a shield tells an edge the stamp
+// of the object it answers with. It never leaves weir's own tiers.
+const StampField = "Weir-Stamp"
+
+// Purges says what has been purged; purge.Index is one.
+type Purges interface {
+	// Applied is the newest purge version in force on this node: one atomic
+	// load. Whoever sees it sees the effects of every version up to it.
+	Applied() uint64
+	// Covering gives the newest hard and the newest soft purge whose scope
+	// covers the object; 0 where there is none.
+	Covering(site, host, target string, tags []string) (hard, soft uint64)
+	// NewestTag is the newest purge of scope tag in a site. A fill whose
+	// response has not arrived has unknown tags, so any may cover it.
+	NewestTag(site string) uint64
+	// Trusted says whether this node's view of the log may be relied on.
+	// While it is false no stored object is fresh (promise P4).
+	Trusted() bool
+}
+
+// Site is one site's policy and where its content comes from.
+type Site struct {
+	// Name is the site's name in keys, purges and logs.
+	Name string
+	// Policy holds the numbers and switches that the rules take.
+	Policy rfc9111.Policy
+	// IgnoreQuery makes one object of a path whatever its query. Upstream
+	// does not see the query either: what it sees is in the key.
+	IgnoreQuery bool
+	// Upstream answers what the store cannot. Edges have a shield here,
+	// shields an origin.
+	Upstream http.RoundTripper
+}
+
+// Options configures an Engine. Store and Purges are required.
+type Options struct {
+	// Node is this node's name in Via and Cache-Status.
+	Node   string
+	Store  storage.Store
+	Purges Purges
+	// FillWait bounds how long a reader waits for a fill's response headers
+	// before it fetches for itself. Default 30 s.
+	FillWait time.Duration
+	// FillTimeout bounds the age of a fill. Default 1 h.
+	FillTimeout time.Duration
+	// StallTimeout bounds how long a fill waits for upstream's next bytes.
+	// Default 60 s.
+	StallTimeout time.Duration
+	// FillsMax bounds the fills that run at once; a miss beyond it is
+	// answered without being stored. Default 16,384.
+	FillsMax int
+	// Log receives what went wrong behind a request. Default: discard.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Store == nil || o.Purges == nil {
+		return o, errors.New("cache: Options.Store and Options.Purges are required")
+	}
+	o.Node = cmp.Or(o.Node, "weir")
+	o.FillWait = cmp.Or(o.FillWait, 30*time.Second)
+	o.FillTimeout = cmp.Or(o.FillTimeout, time.Hour)
+	o.StallTimeout = cmp.Or(o.StallTimeout, time.Minute)
+	o.FillsMax = cmp.Or(o.FillsMax, 16384)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o, nil
+}
+
+// landedShards is how many counters tell transactions that a fill has landed
+// between their look-up and their wish to start one.
+const landedShards = 256
+
+// Engine serves requests from a store and fills the store from upstream.
+type Engine struct {
+	Options
+
+	// ctx ends when the engine closes; every fill runs below it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// running counts the fills, so that Close can wait for them.
+	running sync.WaitGroup
+
+	// mu guards fills and closed. It is taken with no other lock held, and
+	// nothing blocks under it.
+	mu     sync.Mutex
+	fills  map[storage.Key]*fill
+	closed bool
+	// landed counts, by shard of the key, fills that have left the map.
+	landed [landedShards]atomic.Uint64
+}
+
+// New makes an engine. The caller closes it before it closes the store.
+func New(o Options) (*Engine, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{Options: o, fills: make(map[storage.Key]*fill)}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Close ends every fill and waits for them until ctx ends. Transactions that
+// still run afterwards fail.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.cancel()
+	done := make(chan struct{})
+	go func() {
+		e.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Drain waits until no fill runs, or ctx ends. It does not stop new ones.
+func (e *Engine) Drain(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for e.FillsRunning() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// FillsRunning is how many fills are registered now.
+func (e *Engine) FillsRunning() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.fills)
+}
+
+func (e *Engine) landedShard(k storage.Key) *atomic.Uint64 { return &e.landed[k[0]] }

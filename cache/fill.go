@@ -1,0 +1,502 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"weir/cache/rfc9111"
+	"weir/storage"
+)
+
+// result is what a fill's response headers came to.
+type result uint8
+
+const (
+	resultFailed    result = iota // no response
+	resultStream                  // shared: the body is being stored and readers stream it
+	resultRefreshed               // 304: the stored body is current, meta is new
+	resultPrivate                 // not shared: the owner alone reads the response
+)
+
+// fill is one fetch that may be written into the store. It runs on its own
+// context: the request that caused it may leave.
+//
+//	state     entered by            map      left by
+//	asking    enter                 in       response headers, an error
+//	storing   admit                 in       the body's end, or the store refusing more
+//	relaying  stream, on ErrFull    out      the body's end
+//	landed    commit, refresh       out      the last release
+//	private   settle                out      the owner's release
+//
+// Fields below ready are written before ready is closed and not afterwards.
+type fill struct {
+	e       *Engine
+	req     *Request // the owner's; only Site, Host, Target and Fields are used
+	primary string
+	keys    []storage.Key // under which it stands in Engine.fills; guarded by Engine.mu
+	base    *storage.Meta // what the request's condition names, or nil
+	list    *storage.Meta // the list of variants that look-up found, or nil
+	stamp   uint64        // purge version when the fill began (promise P3)
+	out     *http.Request
+	cancel  context.CancelCauseFunc
+	// refs counts the goroutine, the owner and the readers; the last one
+	// closes what is still open.
+	refs atomic.Int32
+	// detached says that a newer fill took its place: it must not commit.
+	detached atomic.Bool
+	// tagged tells transactions that meta is set: its tags are known.
+	tagged atomic.Pointer[storage.Meta]
+
+	ready               chan struct{}
+	result              result
+	status              int
+	why                 Reason
+	verdict             rfc9111.StoreVerdict
+	meta                *storage.Meta
+	stream              *stream
+	response            *http.Response
+	err                 *UpstreamError
+	upstreamCacheStatus string
+}
+
+// entry says how a transaction came to its fill.
+type entry uint8
+
+const (
+	entryOwner  entry = iota // a new fill, caused by this request
+	entryReader              // one that runs already
+	entryLanded              // one has landed since the look-up: look again
+	entryFull                // FillsMax fills run
+	entryClosed              // the engine is closing
+)
+
+// enter finds or starts the fill for t.key.
+//
+// The one race that matters: A looks up and finds nothing; B's fill for the
+// same key commits and leaves the map; A comes here, finds no fill, and would
+// fetch again. A fill therefore counts itself as landed after its commit and
+// before it leaves the map, and A compares the count with the one it read
+// before its look-up.
+func (e *Engine) enter(t *transaction) (*fill, entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, entryClosed
+	}
+	if f := e.fills[t.key]; f != nil {
+		if f.admits(t.req) {
+			f.refs.Add(1)
+			return f, entryReader
+		}
+		e.detach(f)
+	} else if e.landedShard(t.key).Load() != t.landed {
+		return nil, entryLanded
+	}
+	if len(e.fills) >= e.FillsMax {
+		return nil, entryFull
+	}
+	f := e.newFill(t)
+	f.refs.Store(2)
+	e.begin(f, t.key)
+	return f, entryOwner
+}
+
+// revalidateBehind starts a fill that nobody waits for, unless one runs.
+func (e *Engine) revalidateBehind(t *transaction) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f := e.fills[t.key]; f != nil {
+		if f.admits(t.req) {
+			return
+		}
+		e.detach(f)
+	}
+	if e.closed || len(e.fills) >= e.FillsMax {
+		return
+	}
+	f := e.newFill(t)
+	f.refs.Store(1)
+	e.begin(f, t.key)
+}
+
+// newFill stamps the fill before anything is sent: what upstream answers is at
+// least as new as every purge applied by now.
+func (e *Engine) newFill(t *transaction) *fill {
+	ctx, cancel := context.WithCancelCause(e.ctx)
+	f := &fill{
+		e: e, req: t.req, primary: t.primary, list: t.list,
+		stamp: e.Purges.Applied(), cancel: cancel,
+		ready: make(chan struct{}),
+	}
+	f.out = t.req.Forward.Fill(ctx)
+	if t.object != nil {
+		f.condition(t.object.Meta())
+	}
+	return f
+}
+
+// condition makes the fill a validation of base (RFC 9111 section 4.3.1).
+func (f *fill) condition(base *storage.Meta) {
+	if base.ETag != "" {
+		f.out.Header.Set("If-None-Match", base.ETag)
+		f.base = base
+	}
+	if base.LastModified != "" {
+		f.out.Header.Set("If-Modified-Since", base.LastModified)
+		f.base = base
+	}
+}
+
+func (f *fill) unconditional() {
+	f.out.Header.Del("If-None-Match")
+	f.out.Header.Del("If-Modified-Since")
+	f.base = nil
+}
+
+// begin registers the fill and runs it. Engine.mu is held.
+func (e *Engine) begin(f *fill, k storage.Key) {
+	f.keys = []storage.Key{k}
+	e.fills[k] = f
+	e.running.Add(1)
+	go f.run()
+}
+
+// admits says whether a request that arrives now may be answered by the fill:
+// not if a purge that may cover it came after the fill began (promise P3).
+func (f *fill) admits(req *Request) bool {
+	purges := f.e.Purges
+	if purges.Applied() <= f.stamp {
+		return true
+	}
+	var tags []string
+	if meta := f.tagged.Load(); meta != nil {
+		tags = meta.Tags
+	} else if purges.NewestTag(req.Site.Name) > f.stamp {
+		return false
+	}
+	hard, soft := purges.Covering(req.Site.Name, req.Host, req.Target, tags)
+	return max(hard, soft) <= f.stamp
+}
+
+// detach takes a fill out of the map for good: its readers get their body, the
+// store does not. Engine.mu is held.
+func (e *Engine) detach(f *fill) {
+	f.detached.Store(true)
+	e.forget(f)
+}
+
+// forget takes the fill's keys out of the map where they are still its own.
+// Engine.mu is held.
+func (e *Engine) forget(f *fill) {
+	for _, k := range f.keys {
+		if e.fills[k] == f {
+			e.landedShard(k).Add(1)
+			delete(e.fills, k)
+		}
+	}
+}
+
+// settled takes the fill out of the map: later requests look in the store.
+func (f *fill) settled() {
+	f.e.mu.Lock()
+	f.e.forget(f)
+	f.e.mu.Unlock()
+}
+
+// release gives up one part in the fill. The last one out closes the rest.
+func (f *fill) release() {
+	if f.refs.Add(-1) > 0 {
+		return
+	}
+	if f.stream != nil {
+		f.stream.close()
+	}
+	if f.response != nil {
+		_ = f.response.Body.Close()
+	}
+	f.cancel(nil)
+}
+
+// run is the fill's goroutine: ask, settle, and copy the body if it is shared.
+func (f *fill) run() {
+	defer f.e.running.Done()
+	defer f.release()
+	age := time.AfterFunc(f.e.FillTimeout, func() { f.cancel(errFillAge) })
+	stall := time.AfterFunc(f.e.StallTimeout, func() { f.cancel(errHeadersLate) })
+	defer age.Stop()
+	defer stall.Stop()
+
+	asked := time.Now()
+	response, err := f.ask()
+	f.settle(asked, response, err)
+	if f.result != resultStream {
+		f.settled()
+	}
+	close(f.ready)
+	if f.result != resultStream {
+		return
+	}
+	err = f.copy(response.Body, stall)
+	_ = response.Body.Close()
+	f.land(err)
+}
+
+// ask sends the request, once more without its condition if upstream confirms
+// a body that is not the one asked about (RFC 9111 section 4.3.4).
+func (f *fill) ask() (*http.Response, error) {
+	response, err := f.roundTrip()
+	if err != nil || response.StatusCode != http.StatusNotModified || f.confirmsBase(response) {
+		return response, err
+	}
+	_ = response.Body.Close()
+	f.unconditional()
+	response, err = f.roundTrip()
+	if err == nil && response.StatusCode == http.StatusNotModified {
+		_ = response.Body.Close()
+		return nil, errUnasked304
+	}
+	return response, err
+}
+
+func (f *fill) roundTrip() (*http.Response, error) {
+	response, err := f.req.Site.Upstream.RoundTrip(f.out)
+	if err != nil {
+		// The transport says "context canceled"; the cause says why.
+		if cause := context.Cause(f.out.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+		return nil, err
+	}
+	return response, nil
+}
+
+func (f *fill) confirmsBase(response *http.Response) bool {
+	return f.base != nil && rfc9111.Updates(rfc9111.ParseFields(f.base.Header), response.Header)
+}
+
+// settle decides what the response is and sets the fields below ready.
+func (f *fill) settle(asked time.Time, response *http.Response, err error) {
+	arrived := time.Now()
+	if err != nil {
+		f.err = classify(err)
+		return
+	}
+	f.status = response.StatusCode
+	f.upstreamCacheStatus = joined(response.Header, "Cache-Status")
+	if f.status == http.StatusNotModified {
+		_ = response.Body.Close()
+		f.refresh(asked, arrived, response)
+		return
+	}
+	if why := f.admit(asked, arrived, response); why != ReasonNone {
+		f.result, f.why, f.response = resultPrivate, why, response
+	}
+}
+
+// refresh gives the stored object the meta that a 304 updated. Its stamp is
+// the fill's, so a purge that came meanwhile still covers it.
+func (f *fill) refresh(asked, arrived time.Time, response *http.Response) {
+	policy := f.req.Site.Policy
+	header, stored := rfc9111.Refresh(f.base.Status, rfc9111.ParseFields(f.base.Header), response.Header, asked, arrived, policy)
+	f.verdict = rfc9111.Storable(http.MethodGet, f.req.Fields, f.base.Status, header, policy)
+	m := f.newMeta(f.base.Status, header, stored, response)
+	m.BodyID, m.BodyBytes = f.base.BodyID, f.base.BodyBytes
+	m.Vary, m.Variant = f.base.Vary, f.base.Variant
+	f.result, f.meta = resultRefreshed, m
+	if f.detached.Load() {
+		return
+	}
+	if f.verdict != rfc9111.CanStore {
+		// The 304 took back what the stored response had allowed.
+		_ = f.e.Store.Delete(f.keys[0])
+		return
+	}
+	err := f.e.Store.Refresh(f.keys[0], m)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		f.e.Log.Warn("refresh failed", "key", f.keys[0], "error", err)
+	}
+}
+
+// admit opens the store for a response that may be shared. It gives the reason
+// why the response is private, or ReasonNone.
+func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
+	policy := f.req.Site.Policy
+	f.verdict = rfc9111.Storable(http.MethodGet, f.req.Fields, response.StatusCode, response.Header, policy)
+	if f.verdict != rfc9111.CanStore {
+		return ReasonUncacheable
+	}
+	if response.StatusCode >= http.StatusInternalServerError && f.base != nil {
+		// An error never replaces an object that may still be of use.
+		return ReasonUncacheable
+	}
+	m := f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
+		rfc9111.NewStored(response.StatusCode, response.Header, asked, arrived, policy), response)
+	m.BodyID, m.BodyBytes = rand.Uint64(), response.ContentLength
+	key := storage.KeyOf(f.primary)
+	m.Vary, _ = rfc9111.VaryFields(response.Header)
+	if len(m.Vary) > 0 {
+		m.Variant = rfc9111.Variant(m.Vary, f.req.Fields)
+		list, err := f.variants(m)
+		if err != nil {
+			return ReasonTooLarge
+		}
+		key = variantKey(f.primary, list, m.Variant)
+	}
+	w, err := f.e.Store.Create(key, m)
+	if err != nil {
+		f.e.Log.Debug("not stored", "key", f.primary, "error", err)
+		return ReasonTooLarge
+	}
+	f.result, f.meta, f.stream = resultStream, m, newStream(w, response.ContentLength, f.e.StallTimeout, func() int { return int(f.refs.Load()) - 1 })
+	f.tagged.Store(m)
+	f.alias(key)
+	return ReasonNone
+}
+
+// variants gives the list of variants that m belongs to: the one found, if it
+// names the same fields, or a new one, stored at once so that a request for
+// another variant finds it while this fill still runs.
+func (f *fill) variants(m *storage.Meta) (*storage.Meta, error) {
+	if f.list != nil && slices.Equal(f.list.Vary, m.Vary) {
+		return f.list, nil
+	}
+	list := &storage.Meta{
+		Site: m.Site, Host: m.Host, Target: m.Target,
+		BodyID: rand.Uint64(), Stamp: m.Stamp, Vary: m.Vary,
+	}
+	if f.detached.Load() {
+		return list, nil
+	}
+	w, err := f.e.Store.Create(storage.KeyOf(f.primary), list)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.Close() }()
+	return list, w.Commit()
+}
+
+// alias registers the fill under the key of the variant that it turned out to
+// be, unless another fill is there.
+func (f *fill) alias(k storage.Key) {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.detached.Load() || e.fills[k] != nil {
+		return
+	}
+	f.keys = append(f.keys, k)
+	e.fills[k] = f
+}
+
+// newMeta puts together what is stored of a response: header in its stored
+// form, and the response that it arrived with for the stamp.
+func (f *fill) newMeta(status int, header http.Header, stored rfc9111.Stored, with *http.Response) *storage.Meta {
+	header.Del("Content-Length") // the body's own length says it
+	if header.Get("Date") == "" {
+		header.Set("Date", stored.ResponseTime.UTC().Format(http.TimeFormat))
+	}
+	return &storage.Meta{
+		Site: f.req.Site.Name, Host: f.req.Host, Target: f.req.Target,
+		Stamp: min(f.stamp, stampOf(with.Header, f.stamp)), Tags: rfc9111.Tags(header),
+		Status: status, Header: rfc9111.AppendFields(nil, header),
+		ETag: header.Get("ETag"), LastModified: header.Get("Last-Modified"),
+		Stored: stored,
+	}
+}
+
+// stampOf reads the stamp that a shield's answer carries; own where there is
+// none, because the answer then comes from the origin itself.
+func stampOf(h http.Header, own uint64) uint64 {
+	field := h.Get(StampField)
+	if field == "" {
+		return own
+	}
+	v, err := strconv.ParseUint(field, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// copyBufferBytes is how much of a body is read from upstream at once.
+const copyBufferBytes = 64 << 10
+
+// copy appends the body to the stream until it ends. Upstream's silence is
+// bounded by the stall timer; what readers and the store take is bounded by
+// the stream.
+func (f *fill) copy(body io.Reader, stall *time.Timer) error {
+	buf := make([]byte, copyBufferBytes)
+	for {
+		stall.Reset(f.e.StallTimeout)
+		n, err := body.Read(buf)
+		stall.Stop()
+		if n > 0 {
+			if failed := f.stream.append(f.out.Context(), buf[:n], f.settled); failed != nil {
+				return failed
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			if cause := context.Cause(f.out.Context()); cause != nil {
+				err = cause
+			}
+			return err
+		}
+	}
+}
+
+// land commits a whole body, then takes the fill out of the map, then tells
+// the readers that the end is the end. A body that did not arrive whole, or
+// that was detached, is not stored. A fill that is detached while it commits
+// takes its object back, though that may take a newer one with it: a miss.
+func (f *fill) land(err error) {
+	if err == nil && !f.detached.Load() {
+		if commit := f.stream.commit(); commit != nil {
+			f.e.Log.Warn("commit failed", "key", f.primary, "error", commit)
+		}
+		if f.detached.Load() {
+			_ = f.e.Store.Delete(f.keys[len(f.keys)-1])
+		}
+	}
+	if err != nil && !errors.Is(err, errNobody) {
+		f.e.Log.Warn("fill failed", "key", f.primary, "error", err)
+	}
+	f.settled()
+	f.stream.end(err)
+}
+
+// Reset drops everything stored, and what the fills that run now would store.
+// A node calls it when its objects' stamps are of another log.
+func (e *Engine) Reset() error {
+	e.mu.Lock()
+	for _, f := range e.fills {
+		e.detach(f)
+	}
+	e.mu.Unlock()
+	return e.Store.Clear()
+}
+
+// invalidate makes what is stored under the request's target unusable. Fills
+// that run may have read the old state, so they are detached.
+func (e *Engine) invalidate(req *Request) {
+	k := storage.KeyOf(req.keyText())
+	e.mu.Lock()
+	for _, f := range e.fills {
+		if f.req.Site == req.Site && f.req.Host == req.Host && f.req.Target == req.Target {
+			e.detach(f)
+		}
+	}
+	e.mu.Unlock()
+	if err := e.Store.Delete(k); err != nil {
+		e.Log.Warn("invalidation failed", "key", k, "error", err)
+	}
+}

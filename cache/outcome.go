@@ -1,0 +1,74 @@
+package cache
+
+// Outcome says how a request ended.
+type Outcome uint8
+
+// The outcomes.
+const (
+	OutcomeError       Outcome = iota // upstream gave nothing and the store had nothing to use
+	OutcomeHit                        // answered from a fresh stored object
+	OutcomeStale                      // answered from a stored object that is no longer fresh
+	OutcomeRevalidated                // answered from a stored object that upstream has just confirmed
+	OutcomeMiss                       // answered from a fill
+	OutcomePass                       // answered by upstream, past the store
+)
+
+// Outcomes lists every outcome, for metrics that want all series from the start.
+var Outcomes = [...]Outcome{OutcomeError, OutcomeHit, OutcomeStale, OutcomeRevalidated, OutcomeMiss, OutcomePass}
+
+// String gives the outcome's one name.
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeHit:
+		return "hit"
+	case OutcomeStale:
+		return "stale"
+	case OutcomeRevalidated:
+		return "revalidated"
+	case OutcomeMiss:
+		return "miss"
+	case OutcomePass:
+		return "pass"
+	default:
+		return "error"
+	}
+}
+
+// Reason says why a request ended as it did.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNone                 Reason = iota
+	ReasonFresh                       // hit: within its lifetime
+	ReasonStaleWhileRevalidate        // stale: a fill is refreshing it behind this answer
+	ReasonStaleIfError                // stale: upstream failed
+	ReasonAbsent                      // miss: nothing stored under the key
+	ReasonVariant                     // miss: stored, but not the variant that Vary asks for
+	ReasonExpired                     // miss or revalidated: what is stored had to be validated
+	ReasonPurged                      // miss: a purge covers what is stored
+	ReasonMethod                      // pass: the method is not looked up
+	ReasonBypass                      // pass: the caller asked for upstream's own answer
+	ReasonUncacheable                 // pass: the response may not be stored, see Answer.Verdict
+	ReasonTooLarge                    // pass: the store does not take a body of this size
+	ReasonWait                        // pass: the fill's headers did not arrive within FillWait
+	ReasonFillsMax                    // pass: too many fills run already
+	ReasonOnlyIfCached                // error: the client wanted a stored response or none
+	ReasonUpstream                    // error: see the error
+)
+
+// String gives the reason's one name.
+func (r Reason) String() string {
+	names := [...]string{
+		ReasonNone: "none", ReasonFresh: "fresh",
+		ReasonStaleWhileRevalidate: "stale-while-revalidate", ReasonStaleIfError: "stale-if-error",
+		ReasonAbsent: "absent", ReasonVariant: "variant", ReasonExpired: "expired", ReasonPurged: "purged",
+		ReasonMethod: "method", ReasonBypass: "bypass", ReasonUncacheable: "uncacheable", ReasonTooLarge: "too-large",
+		ReasonWait: "wait", ReasonFillsMax: "fills-max",
+		ReasonOnlyIfCached: "only-if-cached", ReasonUpstream: "upstream",
+	}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return "unknown"
+}

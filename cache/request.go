@@ -1,0 +1,73 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+
+	"weir/cache/rfc9111"
+	"weir/storage"
+)
+
+// Request is what the engine needs to know of a request. Nothing in it belongs
+// to net/http's server, so that a hit can be answered without one.
+type Request struct {
+	Site *Site
+	// Method is the request's method, as received.
+	Method string
+	// Host is the canonical host (lower case, no port), Target the
+	// normalised path and the query: together the key.
+	Host, Target string
+	// Fields are the request's header fields.
+	Fields rfc9111.Fields
+	// Forward makes the request that goes upstream. It is asked only on a
+	// miss or a pass.
+	Forward Forwarder
+	// Bypass sends the request upstream whatever is stored: a shield that is
+	// behind the edge that asks must not answer from its store (promise P2).
+	Bypass bool
+}
+
+// Forwarder makes upstream requests of a client's request.
+type Forwarder interface {
+	// Fill gives a GET with the fields that may choose or authorise a
+	// response, without conditions, ranges and body.
+	Fill(ctx context.Context) *http.Request
+	// Pass gives the request as it is: method, body, conditions, ranges.
+	Pass(ctx context.Context) *http.Request
+}
+
+// keyText is the primary key as text. A space ends the site's name and cannot
+// occur in a host; a target begins with a slash.
+func (r *Request) keyText() string { return r.Site.Name + " " + r.Host + r.Target }
+
+// variantKey names one variant. The list's BodyID is part of it: a list that
+// was replaced takes its variants out of reach with it.
+func variantKey(primary string, list *storage.Meta, variant string) storage.Key {
+	id := list.BodyID
+	b := make([]byte, 0, len(primary)+len(variant)+10)
+	b = append(b, primary...)
+	b = append(b, '\n')
+	for range 8 {
+		b = append(b, byte(id))
+		id >>= 8
+	}
+	b = append(b, variant...)
+	return storage.KeyOf(string(b))
+}
+
+// cacheable says whether requests of this method are looked up. HEAD is
+// answered from what a GET stored (RFC 9111 section 4, RFC 9110 section 9.3.2).
+func cacheable(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead
+}
+
+// safe lists the methods of RFC 9110 section 9.2.1; a successful request of
+// any other invalidates what is stored (RFC 9111 section 4.4).
+func safe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	default:
+		return false
+	}
+}

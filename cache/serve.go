@@ -1,0 +1,383 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"weir/cache/rfc9111"
+	"weir/storage"
+)
+
+// step is what a transaction does next.
+type step uint8
+
+const (
+	stepStart    step = iota // is this request for the store at all?
+	stepLookup               // find the object: list of variants, variant, purges
+	stepJudge                // may the object found be used as it is?
+	stepCollapse             // start a fill or join the one that runs
+	stepWait                 // until the fill's response headers are there
+	stepPass                 // upstream answers, past the store
+	stepFailed               // upstream gave nothing: a stale object, or an error
+	stepDone
+)
+
+// roundsMax bounds how often a transaction goes back to stepLookup: once for a
+// fill that landed meanwhile, once for a list of variants that appeared, and
+// once more for both together. A transaction beyond it passes.
+const roundsMax = 4
+
+// transaction is one request on its way through the engine.
+type transaction struct {
+	e   *Engine
+	ctx context.Context
+	req *Request
+	now time.Time
+	// directives are the request's own Cache-Control.
+	directives rfc9111.Directives
+	rounds     int
+
+	// What look-up found. key is where the answer is, or would be, stored;
+	// list is the list of variants on the way there, object the object.
+	primary string
+	key     storage.Key
+	landed  uint64
+	list    *storage.Meta
+	object  storage.Object
+	soft    bool // a soft purge covers object: it is stale
+
+	fill  *fill
+	owner bool
+	err   *UpstreamError
+	ans   *Answer
+}
+
+// Serve answers req. The answer is never nil and must be closed; when nothing
+// could be found, its Err says why. ctx bounds the request, not the fill that
+// it may start.
+func (e *Engine) Serve(ctx context.Context, req *Request) *Answer {
+	t := &transaction{e: e, ctx: ctx, req: req, now: time.Now(), ans: &Answer{Reason: ReasonAbsent}}
+	t.ans.Now = t.now
+	for s := stepStart; s != stepDone; {
+		switch s {
+		case stepStart:
+			s = t.start()
+		case stepLookup:
+			s = t.lookup()
+		case stepJudge:
+			s = t.judge()
+		case stepCollapse:
+			s = t.collapse()
+		case stepWait:
+			s = t.wait()
+		case stepPass:
+			s = t.pass()
+		case stepFailed:
+			s = t.failed()
+		}
+	}
+	t.drop()
+	return t.ans
+}
+
+func (t *transaction) start() step {
+	if !cacheable(t.req.Method) {
+		return t.passBecause(ReasonMethod)
+	}
+	if t.req.Bypass {
+		return t.passBecause(ReasonBypass)
+	}
+	t.primary = t.req.keyText()
+	t.directives = rfc9111.ParseCacheControl(t.req.Fields.Values("Cache-Control"))
+	return stepLookup
+}
+
+// lookup finds the object for the request and asks whether it was purged.
+//
+// The counter of landed fills is read before the store: a fill that commits
+// after this look-up and is gone before stepCollapse has changed it by then,
+// and stepCollapse comes back here instead of fetching a second time.
+func (t *transaction) lookup() step {
+	t.drop()
+	t.now = time.Now()
+	t.ans.Now = t.now
+	t.list, t.soft = nil, false
+	t.key = storage.KeyOf(t.primary)
+	t.landed = t.e.landedShard(t.key).Load()
+	found := t.open("")
+	if found != nil && found.Meta().Status == 0 {
+		t.list = found.Meta()
+		_ = found.Close()
+		variant := rfc9111.Variant(t.list.Vary, t.req.Fields)
+		t.key = variantKey(t.primary, t.list, variant)
+		t.landed = t.e.landedShard(t.key).Load()
+		found = t.open(variant)
+		if found == nil {
+			t.ans.Reason = ReasonVariant
+			return stepCollapse
+		}
+	}
+	if found == nil {
+		if t.ans.Reason != ReasonPurged {
+			t.ans.Reason = ReasonAbsent
+		}
+		return stepCollapse
+	}
+	t.object = found
+	return stepJudge
+}
+
+// open gets the object under t.key unless its own key fields say that it is
+// another's: two texts can share a hash.
+func (t *transaction) open(variant string) storage.Object {
+	o, err := t.e.Store.Get(t.key)
+	if err != nil {
+		if !errors.Is(err, storage.ErrNotFound) {
+			t.e.Log.Warn("look-up failed", "key", t.key, "error", err)
+		}
+		return nil
+	}
+	m := o.Meta()
+	if m.Site != t.req.Site.Name || m.Host != t.req.Host || m.Target != t.req.Target || m.Variant != variant {
+		_ = o.Close()
+		return nil
+	}
+	return o
+}
+
+// judge asks the purges and the rules what the object found is good for.
+func (t *transaction) judge() step {
+	meta := t.object.Meta()
+	hard, soft := t.e.purged(t.object)
+	if hard {
+		t.ans.Reason = ReasonPurged
+		_ = t.e.Store.Delete(t.key)
+		t.drop()
+		return stepCollapse
+	}
+	t.soft = soft
+	if !t.e.Purges.Trusted() {
+		t.ans.Reason = ReasonExpired
+		return stepCollapse
+	}
+	switch meta.Stored.Reuse(t.now, t.directives, t.req.Site.Policy, t.soft) {
+	case rfc9111.Fresh:
+		return t.fromStore(OutcomeHit, ReasonFresh)
+	case rfc9111.StaleWhileRevalidate:
+		t.e.revalidateBehind(t)
+		return t.fromStore(OutcomeStale, ReasonStaleWhileRevalidate)
+	default:
+		t.ans.Reason = ReasonExpired
+		return stepCollapse
+	}
+}
+
+// purged compares an object with the purges, and remembers the version so that
+// the next look-up pays one atomic load while nothing is new.
+func (e *Engine) purged(o storage.Object) (hard, soft bool) {
+	applied := e.Purges.Applied()
+	checked := o.Checked()
+	if applied <= checked.Load() {
+		return false, false
+	}
+	m := o.Meta()
+	h, s := e.Purges.Covering(m.Site, m.Host, m.Target, m.Tags)
+	if h > m.Stamp {
+		return true, false
+	}
+	if s > m.Stamp {
+		// Not remembered: it stays stale until a refresh gives it a newer stamp.
+		return false, true
+	}
+	checked.Store(applied)
+	return false, false
+}
+
+// collapse makes the transaction the owner of a new fill or a reader of the
+// one that runs for its key.
+func (t *transaction) collapse() step {
+	if t.directives.OnlyIfCached {
+		t.ans.Reason = ReasonOnlyIfCached
+		t.err = &UpstreamError{Status: http.StatusGatewayTimeout, Err: errOnlyIfCached}
+		return t.fail()
+	}
+	if t.rounds++; t.rounds > roundsMax {
+		return t.passBecause(ReasonUncacheable)
+	}
+	var how entry
+	t.fill, how = t.e.enter(t)
+	switch how {
+	case entryOwner:
+		t.owner = true
+		return stepWait
+	case entryReader:
+		t.owner = false
+		return stepWait
+	case entryLanded:
+		return stepLookup
+	case entryClosed:
+		t.err = &UpstreamError{Status: http.StatusServiceUnavailable, Err: storage.ErrClosed}
+		return stepFailed
+	default:
+		return t.passBecause(ReasonFillsMax)
+	}
+}
+
+// wait is for the fill's headers, or for what ends the patience of the one who
+// waits: its client, or FillWait.
+func (t *transaction) wait() step {
+	patience := time.NewTimer(t.e.FillWait)
+	defer patience.Stop()
+	select {
+	case <-t.fill.ready:
+	case <-t.ctx.Done():
+		t.err = &UpstreamError{Status: http.StatusGatewayTimeout, Err: t.ctx.Err()}
+		return t.fail()
+	case <-patience.C:
+		if t.owner {
+			t.err = &UpstreamError{Status: http.StatusGatewayTimeout, Type: rfc9111.ProxyHTTPResponseTimeout, Err: errHeadersLate}
+			return stepFailed
+		}
+		return t.passBecause(ReasonWait)
+	}
+	t.now = time.Now()
+	t.ans.Now = t.now
+	t.ans.Collapsed = !t.owner
+	t.ans.FwdStatus = t.fill.status
+	t.ans.UpstreamCacheStatus = t.fill.upstreamCacheStatus
+	switch t.fill.result {
+	case resultStream:
+		return t.fromFill()
+	case resultRefreshed:
+		return t.fromRefreshed()
+	case resultPrivate:
+		return t.fromPrivate()
+	default:
+		t.err = t.fill.err
+		return stepFailed
+	}
+}
+
+// fromFill joins the body that is arriving, if it is this request's variant.
+// The response has proved that it may be shared, whoever caused the fill.
+func (t *transaction) fromFill() step {
+	m := t.fill.meta
+	if len(m.Vary) > 0 && rfc9111.Variant(m.Vary, t.req.Fields) != m.Variant {
+		return stepLookup
+	}
+	reader := t.fill.stream.attach()
+	if reader == nil {
+		return t.passBecause(ReasonTooLarge)
+	}
+	t.ans.Outcome, t.ans.Meta, t.ans.reader = OutcomeMiss, m, reader
+	t.ans.fill, t.fill = t.fill, nil
+	return stepDone
+}
+
+// fromRefreshed answers with the body that the transaction holds and the meta
+// that the 304 gave it. Who holds another body, or none, looks again.
+func (t *transaction) fromRefreshed() step {
+	m := t.fill.meta
+	if t.object == nil || t.object.Meta().BodyID != m.BodyID {
+		return stepLookup
+	}
+	t.ans.Outcome, t.ans.Reason, t.ans.Meta = OutcomeRevalidated, ReasonExpired, m
+	t.ans.Tier = t.object.Tier()
+	t.ans.object, t.object = t.object, nil
+	return stepDone
+}
+
+// fromPrivate gives the response to the request that caused it, and to nobody
+// else: the others ask upstream themselves. An upstream that is failing is not
+// asked again by each of them.
+func (t *transaction) fromPrivate() step {
+	f := t.fill
+	if f.status >= http.StatusInternalServerError {
+		t.err = &UpstreamError{Status: f.status, Type: rfc9111.ProxyHTTPRequestError, Err: errUpstreamStatus, Relayed: t.owner}
+		if !t.owner || t.staleUsable() {
+			return stepFailed
+		}
+	}
+	t.ans.Verdict = f.verdict
+	if !t.owner {
+		return t.passBecause(f.why)
+	}
+	t.ans.Outcome, t.ans.Reason, t.ans.Response = OutcomePass, f.why, f.response
+	t.ans.fill, t.fill = t.fill, nil
+	return stepDone
+}
+
+func (t *transaction) passBecause(r Reason) step {
+	t.ans.Reason = r
+	return stepPass
+}
+
+// pass lets upstream answer this request alone. A request that changes
+// something makes what is stored under its target unusable (RFC 9111 section
+// 4.4), before upstream is asked no less than after: a fill that read the old
+// state must not land in between.
+func (t *transaction) pass() step {
+	t.leave()
+	response, err := t.req.Site.Upstream.RoundTrip(t.req.Forward.Pass(t.ctx))
+	if err != nil {
+		t.err = classify(err)
+		return stepFailed
+	}
+	if !safe(t.req.Method) && response.StatusCode < http.StatusBadRequest {
+		t.e.invalidate(t.req)
+	}
+	t.ans.Outcome, t.ans.Response, t.ans.FwdStatus = OutcomePass, response, response.StatusCode
+	t.ans.UpstreamCacheStatus = response.Header.Get("Cache-Status")
+	return stepDone
+}
+
+// failed answers from a stale object where the rules allow it.
+func (t *transaction) failed() step {
+	if t.staleUsable() {
+		return t.fromStore(OutcomeStale, ReasonStaleIfError)
+	}
+	if t.object != nil && t.object.Meta().Stored.MustRevalidate && !t.err.Relayed {
+		// RFC 9111 section 5.2.2.2: a cache that cannot reach the origin
+		// answers 504 rather than with what must be revalidated.
+		t.err.Status = http.StatusGatewayTimeout
+	}
+	t.ans.Reason = ReasonUpstream
+	return t.fail()
+}
+
+func (t *transaction) staleUsable() bool {
+	return t.object != nil && t.e.Purges.Trusted() &&
+		t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy)
+}
+
+func (t *transaction) fail() step {
+	t.ans.Outcome, t.ans.Err = OutcomeError, t.err
+	return stepDone
+}
+
+// fromStore answers with the object found.
+func (t *transaction) fromStore(o Outcome, r Reason) step {
+	t.ans.Outcome, t.ans.Reason = o, r
+	t.ans.Meta, t.ans.Tier = t.object.Meta(), t.object.Tier()
+	t.ans.object, t.object = t.object, nil
+	return stepDone
+}
+
+// leave gives up the transaction's part in a fill.
+func (t *transaction) leave() {
+	if t.fill != nil {
+		t.fill.release()
+		t.fill = nil
+	}
+}
+
+// drop gives back whatever the answer did not take over.
+func (t *transaction) drop() {
+	t.leave()
+	if t.object != nil {
+		_ = t.object.Close()
+		t.object = nil
+	}
+}

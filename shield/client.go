@@ -1,0 +1,98 @@
+// Package shield is the tier between edges and origins: the client that edges
+// use as their upstream, and the server on the shield's side, which is the
+// same engine with an origin as its upstream.
+//
+// What the tiers say to each other, besides HTTP:
+//
+//	Weir-Tier-Token  edge → shield   the shared secret that tells an edge from a stranger
+//	Weir-Applied     edge → shield   the purge version that the edge has applied (promise P2)
+//	Weir-Stamp       shield → edge   the stamp of the object in the answer
+package shield
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	tokenField   = "Weir-Tier-Token"
+	appliedField = "Weir-Applied"
+)
+
+// ClientOptions configures a Client. URL, Token and Applied are required.
+type ClientOptions struct {
+	// URL is the shield's, "http://host:port" or "https://host:port".
+	URL string
+	// Token is the tiers' shared secret.
+	Token string
+	// Applied gives the purge version that this node has applied.
+	Applied func() uint64
+	// Dial opens connections; default a net.Dialer with ConnectTimeout.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// ConnectTimeout bounds the opening of a connection; default 3 s.
+	ConnectTimeout time.Duration
+	// HeaderTimeout bounds the wait for a response's header; default 30 s.
+	HeaderTimeout time.Duration
+	// ConnectionsMax bounds the connections to the shield; default 256.
+	ConnectionsMax int
+}
+
+// Client asks a shield. It is the http.RoundTripper of an edge's sites.
+type Client struct {
+	o         ClientOptions
+	base      *url.URL
+	transport *http.Transport
+}
+
+// NewClient checks o and makes a client.
+func NewClient(o ClientOptions) (*Client, error) {
+	base, err := url.Parse(o.URL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("shield: URL %q: want http://host:port or https://host:port", o.URL)
+	}
+	if o.Token == "" || o.Applied == nil {
+		return nil, errors.New("shield: ClientOptions.Token and ClientOptions.Applied are required")
+	}
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 3*time.Second)
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 30*time.Second)
+	o.ConnectionsMax = cmp.Or(o.ConnectionsMax, 256)
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: o.ConnectTimeout}).DialContext
+	}
+	c := &Client{o: o, base: base, transport: &http.Transport{
+		DialContext:            o.Dial,
+		ResponseHeaderTimeout:  o.HeaderTimeout,
+		MaxConnsPerHost:        o.ConnectionsMax,
+		MaxIdleConnsPerHost:    o.ConnectionsMax,
+		IdleConnTimeout:        45 * time.Second,
+		MaxResponseHeaderBytes: 128 << 10,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      false,
+	}}
+	return c, nil
+}
+
+// RoundTrip sends the request to the shield, under the host that the client
+// asked for: the shield finds the site by it, as the edge did.
+func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	out := r.Clone(r.Context())
+	out.Host = cmp.Or(r.Host, r.URL.Host)
+	out.URL.Scheme, out.URL.Host = c.base.Scheme, c.base.Host
+	out.Header.Set(tokenField, c.o.Token)
+	out.Header.Set(appliedField, strconv.FormatUint(c.o.Applied(), 10))
+	response, err := c.transport.RoundTrip(out)
+	if err != nil {
+		return nil, fmt.Errorf("shield: %s %s: %w", r.Method, r.URL.Path, err)
+	}
+	return response, nil
+}
+
+// Close closes the connections that are idle.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }

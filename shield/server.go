@@ -1,0 +1,129 @@
+package shield
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"weir/cache/httpcache"
+)
+
+// Purges is what a shield must know of the log to keep promise P2.
+type Purges interface {
+	// Applied is the newest version in force on this node.
+	Applied() uint64
+	// WaitApplied returns nil once Applied is at least v.
+	WaitApplied(ctx context.Context, v uint64) error
+}
+
+// ServerOptions configures a Server. Handler, Token and Purges are required.
+type ServerOptions struct {
+	// Handler answers edges; its Face is httpcache.FaceEdges.
+	Handler *httpcache.Handler
+	// Token is the tiers' shared secret.
+	Token  string
+	Purges Purges
+	// Admin answers whoever shows no token: /healthz and /metrics.
+	Admin http.Handler
+	// CatchUp bounds how long an edge that is ahead waits for this node to
+	// catch up before it is answered past the store. Default 2 s.
+	CatchUp time.Duration
+	// ConnectionsMax bounds the connections; default 4,096.
+	ConnectionsMax int
+	// ShutdownTimeout bounds how long running requests may take to end. Default 3 s.
+	ShutdownTimeout time.Duration
+	Log             *slog.Logger
+}
+
+// Server answers edges from the shield's engine.
+type Server struct {
+	o ServerOptions
+	l net.Listener
+}
+
+// Listen binds address; nothing is served before Run.
+func Listen(address string, o ServerOptions) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return NewServer(l, o)
+}
+
+// NewServer serves on a listener that is open already.
+func NewServer(l net.Listener, o ServerOptions) (*Server, error) {
+	if o.Handler == nil || o.Token == "" || o.Purges == nil {
+		return nil, errors.Join(l.Close(), errors.New("shield: Handler, Token and Purges are required"))
+	}
+	o.CatchUp = cmp.Or(o.CatchUp, 2*time.Second)
+	o.ConnectionsMax = cmp.Or(o.ConnectionsMax, 4096)
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, 3*time.Second)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return &Server{o: o, l: l}, nil
+}
+
+// Addr is the bound address.
+func (s *Server) Addr() string { return s.l.Addr().String() }
+
+// Run serves until ctx ends and running requests have ended.
+func (s *Server) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute, // longer than the client's, so that the client closes first
+		MaxHeaderBytes:    128 << 10,
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.ShutdownTimeout)
+		defer cancel()
+		if server.Shutdown(stop) != nil {
+			_ = server.Close()
+		}
+	}()
+	err := server.Serve(netutil.LimitListener(s.l, s.o.ConnectionsMax))
+	if errors.Is(err, http.ErrServerClosed) {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// ServeHTTP answers an edge, or lets a stranger see the node's health only.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token := r.Header.Get(tokenField)
+	switch {
+	case token == "" && s.o.Admin != nil && (r.URL.Path == "/healthz" || r.URL.Path == "/metrics"):
+		s.o.Admin.ServeHTTP(w, r)
+	case subtle.ConstantTimeCompare([]byte(token), []byte(s.o.Token)) != 1:
+		http.Error(w, "This is a shield: it answers edges that show the tier token.", http.StatusForbidden)
+	default:
+		s.o.Handler.Serve(w, r, s.behind(r))
+	}
+}
+
+// behind says whether this node has not applied what the edge has, and could
+// not catch up in time: then nothing stored here may be used (promise P2).
+func (s *Server) behind(r *http.Request) bool {
+	applied, err := strconv.ParseUint(r.Header.Get(appliedField), 10, 64)
+	if err != nil {
+		return true
+	}
+	if s.o.Purges.Applied() >= applied {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.o.CatchUp)
+	defer cancel()
+	return s.o.Purges.WaitApplied(ctx, applied) != nil
+}
