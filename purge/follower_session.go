@@ -123,13 +123,13 @@ func (f *Follower) epoch() string {
 //
 // The journal is last: after a crash before it, all of this happens again.
 func (f *Follower) reset(state LogState) error {
-	level := slog.LevelWarn
+	level, what := slog.LevelWarn, "purge log is not the journal's, everything stored is dropped"
 	if f.epoch() == "" {
 		// The journal is new. The store may not be, so that the rest is done
 		// all the same: its stamps could be of any log.
-		level = slog.LevelInfo
+		level, what = slog.LevelDebug, "purge journal begun"
 	}
-	f.Log.Log(context.Background(), level, "purge log is not the journal's, everything stored is dropped", "node", f.Name,
+	f.Log.Log(context.Background(), level, what, "node", f.Name,
 		"old_epoch", f.epoch(), "new_epoch", state.Epoch, "applied", f.Index.Applied(), "last", state.Last)
 	f.mu.Lock()
 	f.Index.trusted.Store(false)
