@@ -1,0 +1,137 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"weir/internal/ready"
+)
+
+// awaitReady asks every node until it says that it is well.
+func (l *Lab) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	c := l.config
+	urls := []string{c.Control.URL, "http://" + l.router.Addr(), c.Shields[0].URL}
+	for _, p := range c.PoPs {
+		urls = append(urls, "http://"+p.Admin)
+	}
+	for _, url := range urls {
+		if err := l.awaitWell(ctx, url+"/healthz"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) awaitWell(ctx context.Context, url string) error {
+	for {
+		err := well(ctx, url)
+		if err == nil {
+			return nil
+		}
+		select {
+		case failed := <-l.running.failed:
+			return failed
+		case <-ctx.Done():
+			return err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func well(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	said, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", url, response.Status, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// announce writes the ready file, and the one by which other commands find a
+// running lab.
+func (l *Lab) announce(context.Context) error {
+	c := l.config
+	l.Ready = ready.File{
+		Site: siteName, Origin: l.Ready.Origin, Shield: c.Shields[0].URL, Control: c.Control.URL,
+		Token: string(c.Tokens.API), Router: "http://" + l.router.Addr(), CAFile: l.authority.File(),
+		PID: os.Getpid(),
+	}
+	for _, p := range c.PoPs {
+		l.Ready.PoPs = append(l.Ready.PoPs, ready.PoP{
+			Name: p.Name, Region: p.Region, HTTP: p.PublicHTTP, HTTPS: p.PublicHTTPS, Admin: "http://" + p.Admin,
+		})
+	}
+	if path := l.sharedFile(); path != "" {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), l.Ready.Write(path)); err != nil {
+			l.o.Log.Warn("other commands will not find this lab by themselves", "error", err)
+		}
+	}
+	if l.o.ReadyFile == "" {
+		return nil
+	}
+	return l.Ready.Write(l.o.ReadyFile)
+}
+
+func (l *Lab) sharedFile() string {
+	if l.o.NoShare {
+		return ""
+	}
+	return ready.DefaultPath()
+}
+
+// unannounce takes the files away, so that nobody looks for a lab that is gone.
+func (l *Lab) unannounce() {
+	for _, path := range []string{l.sharedFile(), l.o.ReadyFile} {
+		if path != "" && l.Ready.PID != 0 {
+			_ = ready.RemoveIfOwn(path)
+		}
+	}
+}
+
+// Table says what listens where, and what to try.
+func (l *Lab) Table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nweir lab: site %q, %d PoPs, state in %s\n\n", l.Ready.Site, len(l.Ready.PoPs), l.state)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(cells ...string) { _, _ = fmt.Fprintln(w, "  "+strings.Join(cells, "\t")) }
+	row("part", "region", "HTTP", "HTTPS (HTTP/1.1, 2, 3)", "health, metrics")
+	for i, p := range l.Ready.PoPs {
+		row(p.Name, l.config.PoPs[i].Region, p.HTTP, p.HTTPS, p.Admin)
+	}
+	row("router", "", l.Ready.Router, "", l.Ready.Router)
+	row("shield", homeRegion, l.Ready.Shield, "", l.Ready.Shield)
+	row("control", homeRegion, l.Ready.Control, "", l.Ready.Control)
+	row("origin", homeRegion, l.Ready.Origin)
+	_ = w.Flush()
+	first := l.Ready.PoPs[0]
+	fmt.Fprintf(&b, `
+try, in another terminal:
+
+  curl -i %s/
+  curl -i --cacert %s %s/
+  weir purge url /
+
+Ctrl-C stops everything.
+
+`, first.HTTP, l.Ready.CAFile, first.HTTPS)
+	return b.String()
+}

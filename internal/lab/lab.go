@@ -1,0 +1,339 @@
+// Package lab runs a whole weir in one process on loopback: an S3 origin, a
+// control, a shield, PoPs in several regions and a router, all over real
+// sockets, with the regions' round-trip times put on every hop.
+package lab
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"weir"
+	"weir/internal/config"
+	"weir/internal/lab/ca"
+	"weir/internal/lab/regions"
+	"weir/internal/lab/s3server"
+	"weir/internal/node"
+	"weir/internal/ready"
+	"weir/purge"
+)
+
+// Options is what `weir lab` is given. The zero value is the default lab.
+type Options struct {
+	// Site is the directory to serve; "" for the sample site.
+	Site string
+	// Origin is "" for an embedded S3 server, s3://KEY:SECRET@HOST:PORT/BUCKET
+	// for another, or http://HOST:PORT for a plain HTTP server.
+	Origin string
+	// PoPs is how many places there are, 1 to 12. Default 3.
+	PoPs int
+	// State keeps everything between runs; "" for a temporary directory.
+	State string
+	// PortBase is the first of the ports; 0 for free ones.
+	PortBase int
+	// NoDelay turns the simulated network off.
+	NoDelay bool
+	// ReadyFile is written once everything answers; "" for none.
+	ReadyFile string
+	// NoShare keeps the lab out of the place where other commands look for a
+	// running one.
+	NoShare bool
+	// Memory and Disk are each node's budgets. Default 256 MiB and 1 GiB.
+	Memory, Disk config.Bytes
+	// Access says whether each request gets a line on Log.
+	Access bool
+	// Log receives the nodes' lines. Default: discard.
+	Log *slog.Logger
+	// Out receives the table of what listens where. Default: discard.
+	Out io.Writer
+}
+
+const (
+	siteName   = "lab"
+	bucketName = "site"
+	shieldName = "shield"
+	// homeRegion is where origin, shield and control stand.
+	homeRegion = "iad"
+	popsMax    = 12
+	// readyTimeout bounds the wait until everything answers.
+	readyTimeout = 30 * time.Second
+)
+
+func (o Options) withDefaults() (Options, error) {
+	o.PoPs = cmp.Or(o.PoPs, 3)
+	if o.PoPs < 1 || o.PoPs > popsMax {
+		return o, fmt.Errorf("--pops %d: want 1 to %d", o.PoPs, popsMax)
+	}
+	if last := o.PortBase + portsPerLab(o.PoPs); o.PortBase < 0 || o.PortBase > 0 && last > 65535 {
+		return o, fmt.Errorf("--port-base %d: ports up to %d would be needed, and they end at 65535", o.PortBase, last)
+	}
+	o.Memory = cmp.Or(o.Memory, 256<<20)
+	o.Disk = cmp.Or(o.Disk, 1<<30)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	return o, nil
+}
+
+// Lab is a running weir.
+type Lab struct {
+	o         Options
+	state     string
+	temporary bool
+	config    *config.Config
+	authority *ca.CA
+	table     *regions.Table
+	network   *network
+	s3        *s3server.Server
+	changed   []string // paths whose content is not what it was at the last run
+	again     bool     // the state directory had been used before
+	control   *node.Control
+	shield    *node.Shield
+	router    *node.Router
+	edges     []*node.Edge
+	running   *parts
+	Ready     ready.File
+}
+
+// Run starts a lab, tells where everything is, and keeps it up until ctx ends
+// or a part of it fails. It then stops everything in order.
+func Run(ctx context.Context, o Options) error {
+	l, err := Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	_, _ = io.WriteString(l.o.Out, l.Table())
+	select {
+	case <-ctx.Done():
+	case err = <-l.running.failed:
+	}
+	return errors.Join(err, l.Close())
+}
+
+// Start starts a lab and returns once everything answers.
+func Start(ctx context.Context, o Options) (_ *Lab, err error) {
+	o, err = o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{o: o, running: newParts()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	for _, stage := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"state directory", l.openState}, {"regions", l.openRegions}, {"certificates", l.openCA},
+		{"configuration", l.configure}, {"origin", l.startOrigin}, {"control", l.startControl},
+		{"shield", l.startShield}, {"PoPs", l.startEdges}, {"router", l.startRouter},
+		{"waiting until everything answers", l.awaitReady}, {"purge of what changed", l.purgeChanged},
+		{"ready file", l.announce},
+	} {
+		if err := stage.run(ctx); err != nil {
+			return nil, fmt.Errorf("lab: %s: %w", stage.name, err)
+		}
+	}
+	return l, nil
+}
+
+// Close stops everything, clients' side first, and removes what is temporary.
+func (l *Lab) Close() error {
+	var errs []error
+	l.unannounce()
+	errs = append(errs, l.running.stop())
+	if l.s3 != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		errs = append(errs, l.s3.Close(ctx))
+		cancel()
+	}
+	if l.network != nil {
+		l.network.close()
+	}
+	if l.temporary {
+		errs = append(errs, os.RemoveAll(l.state))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Lab) openState(context.Context) (err error) {
+	if l.o.State == "" {
+		l.temporary = true
+		l.state, err = os.MkdirTemp("", "weir-lab-")
+		return err
+	}
+	if l.state, err = filepath.Abs(l.o.State); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(l.state, shieldName)); err == nil {
+		l.again = true
+	}
+	return os.MkdirAll(l.state, 0o700)
+}
+
+func (l *Lab) openRegions(context.Context) (err error) {
+	l.table, err = regions.Load(weir.Regions(), "regions.yaml")
+	if err != nil {
+		return err
+	}
+	l.network = newNetwork(l.table, l.o.NoDelay)
+	return nil
+}
+
+func (l *Lab) openCA(context.Context) (err error) {
+	l.authority, err = ca.Open(filepath.Join(l.state, "ca"))
+	return err
+}
+
+// configure builds the configuration that the nodes share. Ports that are 0
+// are replaced as the nodes start and tell which ones they have got.
+func (l *Lab) configure(context.Context) error {
+	c := config.Default()
+	c.State = l.state
+	c.Log.Access = l.o.Access
+	for _, token := range []*config.Secret{&c.Tokens.API, &c.Tokens.Tier, &c.Tokens.NATS} {
+		*token = newToken()
+	}
+	c.Control.Listen, c.Control.NATS.Listen = l.address(1), l.address(2)
+	c.Router = &config.Router{Name: "router", Listen: l.address(0)}
+	c.Shields = []*config.Shield{{
+		Name: shieldName, Region: homeRegion, Listen: l.address(3), Memory: l.o.Memory, Disk: l.o.Disk,
+	}}
+	for i, r := range l.table.Regions()[:l.o.PoPs] {
+		base := portsPerLab(i)
+		c.PoPs = append(c.PoPs, &config.PoP{
+			Name: r.Name, Region: r.Name, Lat: r.Lat, Lon: r.Lon,
+			HTTP: l.address(base), HTTPS: l.address(base + 1), Admin: l.address(base + 2),
+			Memory: l.o.Memory, Disk: l.o.Disk, Shield: shieldName,
+		})
+	}
+	l.config = c
+	return nil
+}
+
+// Ports: the shared parts have the first ten, each PoP ten more.
+func portsPerLab(pops int) int { return 10 * (pops + 1) }
+
+// address is on loopback, with the port at the offset from the base.
+func (l *Lab) address(offset int) string {
+	port := 0
+	if l.o.PortBase > 0 {
+		port = l.o.PortBase + offset
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+func newToken() config.Secret {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return config.Secret(hex.EncodeToString(b))
+}
+
+func (l *Lab) startControl(ctx context.Context) (err error) {
+	l.control, err = node.StartControl(ctx, l.config, node.Env{Log: l.o.Log})
+	if err != nil {
+		return err
+	}
+	c := &l.config.Control
+	c.Listen, c.NATS.Listen = l.control.Addr(), l.control.BrokerAddr()
+	c.URL, c.NATS.URL = "http://"+c.Listen, "nats://"+c.NATS.Listen
+	l.running.add(rankControl, l.control.Run)
+	return nil
+}
+
+func (l *Lab) startShield(ctx context.Context) (err error) {
+	conf := l.config.Shields[0]
+	l.shield, err = node.StartShield(ctx, l.config, conf.Name, node.Env{
+		Log:          l.o.Log,
+		DialUpstream: l.network.dialer(conf.Region, homeRegion).DialContext,
+		DialControl:  l.network.dialer(conf.Region, homeRegion),
+	})
+	if err != nil {
+		return err
+	}
+	conf.Listen = l.shield.Addr()
+	conf.URL = "http://" + conf.Listen
+	l.running.add(rankShield, l.shield.Run)
+	return nil
+}
+
+func (l *Lab) startEdges(ctx context.Context) error {
+	certificate, err := l.authority.Server("localhost", "127.0.0.1", "::1", "lab.test", "*.lab.test")
+	if err != nil {
+		return err
+	}
+	// All at once: each waits for round trips to control.
+	l.edges = make([]*node.Edge, len(l.config.PoPs))
+	starting, ctx := errgroup.WithContext(ctx)
+	for i, pop := range l.config.PoPs {
+		env := node.Env{
+			Log:          l.o.Log,
+			DialUpstream: l.network.dialer(pop.Region, homeRegion).DialContext,
+			DialControl:  l.network.dialer(pop.Region, homeRegion),
+			Certificate:  func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil },
+		}
+		l.network.face(&env, pop.Region)
+		starting.Go(func() (err error) {
+			l.edges[i], err = node.StartEdge(ctx, l.config, pop.Name, env)
+			return err
+		})
+	}
+	err = starting.Wait()
+	for i, pop := range l.config.PoPs {
+		edge := l.edges[i]
+		if edge == nil {
+			continue
+		}
+		pop.HTTP, pop.HTTPS, pop.Admin = edge.HTTPAddr(), edge.HTTPSAddr(), edge.AdminAddr()
+		pop.PublicHTTP, pop.PublicHTTPS = "http://"+pop.HTTP, "https://"+pop.HTTPS
+		l.running.add(rankEdge, edge.Run) // also after an error: Run gives back what Start took
+	}
+	return err
+}
+
+func (l *Lab) startRouter(context.Context) error {
+	database, err := fs.ReadFile(weir.Regions(), "lab.mmdb")
+	if err != nil {
+		return err
+	}
+	l.router, err = node.StartRouter(l.config, database, node.Env{Log: l.o.Log})
+	if err != nil {
+		return err
+	}
+	l.running.add(rankRouter, l.router.Run)
+	return nil
+}
+
+// purgeChanged drops what the nodes may still have of files that are no longer
+// what they were when this state directory was last used.
+func (l *Lab) purgeChanged(ctx context.Context) error {
+	if !l.again || len(l.changed) == 0 {
+		return nil
+	}
+	client := purge.Client{URL: l.config.Control.URL, Token: string(l.config.Tokens.API)}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	request := purge.Request{Site: siteName, Scope: purge.ScopeURL, Targets: l.changed}
+	if len(l.changed) > purge.TargetsMax {
+		request.Scope, request.Targets = purge.ScopeAll, nil
+	}
+	_, err := client.Wait(ctx, request, readyTimeout)
+	return err
+}

@@ -1,0 +1,155 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"weir/internal/config"
+	"weir/internal/telemetry"
+	"weir/purge"
+	"weir/purge/natslog"
+)
+
+// Control keeps the purge log, answers the API and knows the nodes.
+type Control struct {
+	log       *slog.Logger
+	broker    *natslog.Broker
+	conn      *nats.Conn
+	nodes     *purge.Nodes
+	listener  net.Listener
+	handler   http.Handler
+	telemetry *telemetry.Telemetry
+}
+
+// controlStartTimeout bounds the making of the log at control's start.
+const controlStartTimeout = 10 * time.Second
+
+// StartControl starts the log's broker and binds the API's socket.
+func StartControl(ctx context.Context, c *config.Config, env Env) (_ *Control, err error) {
+	name := c.Control.Name
+	k := &Control{log: cmp.Or(env.Log, slog.Default()).With("node", name)}
+	defer func() {
+		if err != nil {
+			k.close()
+			err = fmt.Errorf("node %s: %w", name, err)
+		}
+	}()
+	k.broker, err = natslog.StartBroker(natslog.BrokerOptions{
+		Listen: c.Control.NATS.Listen, StoreDir: filepath.Join(c.NodeDir(name), "log"),
+		Token: string(c.Tokens.NATS), Log: k.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.conn, err = natslog.Connect(ctx, natslog.ConnectOptions{
+		URL: k.broker.URL(), Token: string(c.Tokens.NATS), Name: name, Log: k.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err = k.openLog(ctx, c); err != nil {
+		return nil, err
+	}
+	if k.listener, err = net.Listen("tcp", c.Control.Listen); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *Control) openLog(ctx context.Context, c *config.Config) error {
+	log, err := natslog.New(k.conn, natslog.Options{})
+	if err != nil {
+		return err
+	}
+	making, cancel := context.WithTimeout(ctx, controlStartTimeout)
+	defer cancel()
+	state, err := log.Create(making)
+	if err != nil {
+		return err
+	}
+	k.nodes = purge.NewNodes(purge.NodesOptions{Names: storingNodes(c), Epoch: state.Epoch})
+	sites := make([]string, len(c.Sites))
+	for i, s := range c.Sites {
+		sites[i] = s.Name
+	}
+	api, err := purge.NewAPI(purge.APIOptions{
+		Sites: sites, Token: string(c.Tokens.API), Append: log.Append, Nodes: k.nodes, Log: k.log,
+	})
+	if err != nil {
+		return err
+	}
+	k.publish(c.Control.Name, api)
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", api)
+	mux.Handle("/", k.telemetry.Handler())
+	k.handler = mux
+	return nil
+}
+
+// storingNodes are those that a purge has to reach.
+func storingNodes(c *config.Config) []string {
+	var names []string
+	for _, s := range c.Shields {
+		names = append(names, s.Name)
+	}
+	for _, p := range c.PoPs {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func (k *Control) publish(name string, api *purge.API) {
+	k.telemetry = telemetry.New(name, k.log, false)
+	count := func(metric, help string, read func(purge.APIStats) uint64) {
+		k.telemetry.Gauge(name, metric, help, func() float64 { return float64(read(api.Stats())) })
+	}
+	count("weir_purges_accepted_total", "Purges accepted.", func(s purge.APIStats) uint64 { return s.Accepted })
+	count("weir_purge_calls_refused_total", "API calls answered 400, 404, 405 or 413.", func(s purge.APIStats) uint64 { return s.Refused })
+	count("weir_purge_calls_unauthorised_total", "API calls answered 401.", func(s purge.APIStats) uint64 { return s.Unauthorised })
+	count("weir_purge_waits_incomplete_total", "Waits that ended before every node had confirmed.", func(s purge.APIStats) uint64 { return s.Incomplete })
+	k.telemetry.Check("log", func() error {
+		if !k.conn.IsConnected() {
+			return errors.New("the purge log cannot be reached")
+		}
+		return nil
+	})
+}
+
+// Addr is the API's bound address, BrokerAddr the log's.
+func (k *Control) Addr() string { return k.listener.Addr().String() }
+
+// BrokerAddr is the bound address of the purge log.
+func (k *Control) BrokerAddr() string { return k.broker.Addr() }
+
+// Run serves until ctx ends and gives everything back.
+func (k *Control) Run(ctx context.Context) error {
+	defer k.close()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return natslog.ObserveNodes(ctx, k.conn, k.nodes.Observe, nil) })
+	group.Go(func() error { return serveHTTP(ctx, k.listener, k.handler, k.log) })
+	return group.Wait()
+}
+
+func (k *Control) close() {
+	if k.listener != nil {
+		_ = k.listener.Close() // closed already after Run
+	}
+	if k.conn != nil {
+		k.conn.Close()
+	}
+	if k.broker != nil {
+		if err := k.broker.Close(); err != nil {
+			k.log.Warn("purge log", "error", err)
+		}
+	}
+}

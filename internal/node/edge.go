@@ -1,0 +1,147 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"weir/cache"
+	"weir/cache/httpcache"
+	"weir/edge"
+	"weir/internal/config"
+	"weir/shield"
+)
+
+// Edge is one node of a PoP.
+type Edge struct {
+	*tier
+	upstream *shield.Client
+	server   *edge.Server
+	admin    net.Listener
+}
+
+// StartEdge opens the files and sockets of the PoP named.
+func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *Edge, err error) {
+	pop := c.PoP(name)
+	if pop == nil {
+		return nil, fmt.Errorf("no PoP is named %q in the configuration", name)
+	}
+	e := &Edge{}
+	if e.tier, err = openTier(ctx, c, pop.Name, pop.Memory, pop.Disk, env); err != nil {
+		return nil, err
+	}
+	if err = e.bind(c, pop, env); err != nil {
+		e.tier.close()
+		return nil, fmt.Errorf("node %s: %w", name, err)
+	}
+	return e, nil
+}
+
+func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
+	e.upstream, err = shield.NewClient(shield.ClientOptions{
+		URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Applied: e.index.Applied, Dial: env.DialUpstream,
+	})
+	if err != nil {
+		return err
+	}
+	sites := httpcache.NewSites()
+	for _, s := range c.Sites {
+		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), IgnoreQuery: s.Policy.KeyIgnoreQuery, Upstream: e.upstream}
+		if err := sites.Add(site, s.Hosts...); err != nil {
+			return err
+		}
+	}
+	handler, err := httpcache.New(httpcache.Options{Node: e.name, Engine: e.engine, Sites: sites, Observe: e.telemetry.Observe})
+	if err != nil {
+		return err
+	}
+	certificate := env.Certificate
+	if certificate == nil && pop.HTTPS != "" {
+		if certificate, err = certificateFrom(cmp.Or(pop.TLS, c.TLS)); err != nil {
+			return err
+		}
+	}
+	e.server, err = edge.Listen(edge.Options{
+		Handler: handler, HTTP: pop.HTTP, HTTPS: pop.HTTPS, Certificate: certificate,
+		WrapListener: env.WrapListener, WrapPacketConn: env.WrapPacketConn,
+		HeaderTimeout: c.Limits.HeaderTimeout.Std(), IdleTimeout: c.Limits.IdleTimeout.Std(),
+		ConnectionsMax: c.Limits.ConnectionsMax, Log: e.log,
+	})
+	if err != nil {
+		return err
+	}
+	if pop.Admin != "" {
+		if e.admin, err = net.Listen("tcp", pop.Admin); err != nil {
+			e.server.Close()
+			return fmt.Errorf("listen for admin: %w", err)
+		}
+	}
+	return nil
+}
+
+// HTTPAddr, HTTPSAddr and AdminAddr are the bound addresses, "" for none.
+func (e *Edge) HTTPAddr() string { return e.server.HTTPAddr() }
+
+// HTTPSAddr is the address of HTTPS on TCP and of HTTP/3 on UDP.
+func (e *Edge) HTTPSAddr() string { return e.server.HTTPSAddr() }
+
+// AdminAddr is the address of /healthz and /metrics.
+func (e *Edge) AdminAddr() string { return addrOf(e.admin) }
+
+// Run serves until ctx ends and gives everything back.
+func (e *Edge) Run(ctx context.Context) error {
+	defer e.upstream.Close()
+	serve := []func(context.Context) error{e.server.Run}
+	if e.admin != nil {
+		serve = append(serve, func(ctx context.Context) error { return serveHTTP(ctx, e.admin, e.telemetry.Handler(), e.log) })
+	}
+	return e.run(ctx, serve...)
+}
+
+func addrOf(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}
+
+func certificateFrom(files *config.TLS) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
+	if files == nil {
+		return nil, errors.New("https needs tls: name the certificate's files")
+	}
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }, nil
+}
+
+// serveHTTP serves an internal interface until ctx ends.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		if server.Shutdown(stop) != nil {
+			_ = server.Close()
+		}
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	<-stopped
+	return nil
+}

@@ -1,0 +1,221 @@
+// Package node puts running nodes together out of a configuration: a control,
+// a router, a shield, an edge. Each Start binds its sockets and opens its
+// files, so that what is wrong with them is known at once; each Run serves
+// until its context ends and gives everything back. The commands run one node a
+// process; the lab runs them all in one.
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"weir/cache"
+	"weir/cache/rfc9111"
+	"weir/internal/config"
+	"weir/internal/telemetry"
+	"weir/purge"
+	"weir/purge/natslog"
+	"weir/storage"
+	"weir/storage/disk"
+	"weir/storage/memory"
+	"weir/storage/tiered"
+)
+
+// DialFunc opens a connection.
+type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Env is what surrounds a node: the zero value for a process of its own.
+type Env struct {
+	// DialUpstream and DialControl, if set, open the connections to the next
+	// tier and to the purge log: the lab's simulated network.
+	DialUpstream DialFunc
+	DialControl  nats.CustomDialer
+	// WrapListener and WrapPacketConn, if set, stand between an edge's
+	// sockets and its servers.
+	WrapListener   func(net.Listener) net.Listener
+	WrapPacketConn func(net.PacketConn) net.PacketConn
+	// Certificate, if set, is used in place of the configured files.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Log receives the node's lines. Default: slog.Default.
+	Log *slog.Logger
+}
+
+// stopTimeout bounds each part of a node's orderly stop; with the servers'
+// own it stays below five seconds.
+const stopTimeout = time.Second
+
+// memory and disk share the node's folder with these names.
+const (
+	journalFile = "purges.db"
+	diskFolder  = "cache"
+)
+
+// tier is what an edge and a shield have in common: a store, the purges that
+// hold for it, and the engine over both.
+type tier struct {
+	name      string
+	log       *slog.Logger
+	memory    storage.Store
+	disk      storage.Store
+	store     storage.Store
+	journal   *purge.Journal
+	index     *purge.Index
+	follower  *purge.Follower
+	conn      *nats.Conn
+	engine    *cache.Engine
+	telemetry *telemetry.Telemetry
+}
+
+// openTier opens the node's files and connects it to the purge log. What was
+// opened before an error is closed again.
+func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, diskBytes config.Bytes, env Env) (_ *tier, err error) {
+	env.Log = cmp.Or(env.Log, slog.Default())
+	t := &tier{name: name, log: env.Log.With("node", name)}
+	t.telemetry = telemetry.New(name, t.log, c.Log.Access)
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	folder := c.NodeDir(name)
+	if err = os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("node %s: state folder: %w", name, err)
+	}
+	if err = t.openStores(folder, int64(memoryBytes), int64(diskBytes)); err != nil {
+		return nil, fmt.Errorf("node %s: %w", name, err)
+	}
+	if err = t.openPurges(ctx, c, folder, env); err != nil {
+		return nil, fmt.Errorf("node %s: %w", name, err)
+	}
+	t.engine, err = cache.New(cache.Options{
+		Node: name, Store: t.store, Purges: t.index, Log: t.log,
+		FillWait: c.Limits.FillWait.Std(), FillTimeout: c.Limits.FillTimeout.Std(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("node %s: %w", name, err)
+	}
+	t.publish()
+	return t, nil
+}
+
+func (t *tier) openStores(folder string, memoryBytes, diskBytes int64) error {
+	if memoryBytes > 0 {
+		t.memory = memory.New(memory.Options{BudgetBytes: memoryBytes})
+		t.telemetry.Store(t.name, storage.TierMemory, t.memory)
+	}
+	if diskBytes > 0 {
+		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: diskBytes, Log: t.log})
+		if err != nil {
+			return err
+		}
+		t.disk = d
+		t.telemetry.Store(t.name, storage.TierDisk, t.disk)
+	}
+	t.store = tiered.New(t.memory, t.disk, tiered.Options{Log: t.log})
+	return nil
+}
+
+func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
+	t.journal, err = purge.OpenJournal(filepath.Join(folder, journalFile), purge.JournalOptions{})
+	if err != nil {
+		return err
+	}
+	t.index = purge.NewIndex(purge.IndexOptions{})
+	t.conn, err = natslog.Connect(ctx, natslog.ConnectOptions{
+		URL: c.Control.NATS.URL, Token: string(c.Tokens.NATS), Name: t.name, Dialer: env.DialControl, Log: t.log,
+	})
+	if err != nil {
+		return err
+	}
+	source, err := natslog.New(t.conn, natslog.Options{})
+	if err != nil {
+		return err
+	}
+	t.follower, err = purge.NewFollower(purge.FollowerOptions{
+		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
+		Announce: natslog.Announcer(t.conn),
+		Reset:    func() error { return t.engine.Reset() },
+		Log:      env.Log, // its lines name the node themselves
+	})
+	return err
+}
+
+// publish names the tier's numbers and conditions.
+func (t *tier) publish() {
+	gauge := func(name, help string, read func() float64) { t.telemetry.Gauge(t.name, name, help, read) }
+	gauge("weir_fills_running", "Fills that run now.", func() float64 { return float64(t.engine.FillsRunning()) })
+	gauge("weir_purge_applied_version", "Newest purge version in force on this node.",
+		func() float64 { return float64(t.index.Applied()) })
+	gauge("weir_purge_newest_version", "Newest purge version that this node knows to exist.",
+		func() float64 { return float64(t.follower.Status().Newest) })
+	gauge("weir_purge_trusted", "1 while this node may answer from its store without asking.",
+		func() float64 {
+			if t.index.Trusted() {
+				return 1
+			}
+			return 0
+		})
+	t.telemetry.Check("purges", t.follower.Healthy)
+}
+
+// run follows the purge log and serves until ctx ends, then stops in order:
+// servers first, then fills, then the log, then the files.
+func (t *tier) run(ctx context.Context, serve ...func(context.Context) error) error {
+	defer t.close()
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	followed := make(chan error, 1)
+	go func() { followed <- t.follower.Run(following) }()
+
+	servers, ctx := errgroup.WithContext(ctx)
+	for _, s := range serve {
+		servers.Go(func() error { return s(ctx) })
+	}
+	err := servers.Wait()
+
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if t.engine.Close(closing) != nil {
+		t.log.Warn("fills did not end in time", "running", t.engine.FillsRunning())
+	}
+	stop()
+	return errors.Join(err, <-followed)
+}
+
+func (t *tier) close() {
+	if t.conn != nil {
+		t.conn.Close()
+	}
+	if t.journal != nil {
+		if err := t.journal.Close(); err != nil {
+			t.log.Warn("purge journal", "error", err)
+		}
+	}
+	for _, s := range []storage.Store{t.memory, t.disk} {
+		if s == nil {
+			continue
+		}
+		if err := s.Close(); err != nil {
+			t.log.Warn("store", "error", err)
+		}
+	}
+}
+
+// policyOf gives the rules' own numbers.
+func policyOf(p config.Policy) rfc9111.Policy {
+	return rfc9111.Policy{
+		DefaultTTL: p.DefaultTTL.Std(), NegativeTTL: p.NegativeTTL.Std(), HeuristicMax: p.HeuristicMax.Std(),
+		StaleIfError: p.StaleIfError.Std(), StaleWhileRevalidate: p.StaleWhileRevalidate.Std(),
+	}
+}

@@ -1,0 +1,157 @@
+// Package telemetry is how a node tells what it does: one access line a
+// request, Prometheus metrics, and /healthz.
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sort"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"weir/cache"
+	"weir/cache/httpcache"
+	"weir/storage"
+)
+
+// Telemetry belongs to one node.
+type Telemetry struct {
+	log      *slog.Logger
+	access   bool
+	registry *prometheus.Registry
+
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	bytes    *prometheus.CounterVec
+
+	// mu guards checks.
+	mu     sync.Mutex
+	checks map[string]func() error
+}
+
+// New makes the telemetry of the node named; access says whether each request
+// gets an access line on log.
+func New(node string, log *slog.Logger, access bool) *Telemetry {
+	labels := prometheus.Labels{"node": node}
+	t := &Telemetry{
+		log: log, access: access,
+		registry: prometheus.NewRegistry(),
+		checks:   map[string]func() error{},
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_requests_total", Help: "Requests answered, by site, HTTP version, outcome and status.",
+			ConstLabels: labels,
+		}, []string{"site", "proto", "outcome", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_request_seconds", Help: "Time from a request's header to the response's header.",
+			ConstLabels: labels,
+			Buckets:     []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
+		}, []string{"outcome"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_response_body_bytes_total", Help: "Body bytes sent, by site.", ConstLabels: labels,
+		}, []string{"site"}),
+	}
+	t.registry.MustRegister(t.requests, t.seconds, t.bytes, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, o := range cache.Outcomes {
+		t.seconds.WithLabelValues(o.String())
+	}
+	return t
+}
+
+// Gauge publishes a number that is read when metrics are asked for. labels are
+// pairs of name and value.
+func (t *Telemetry) Gauge(node, name, help string, read func() float64, labels ...string) {
+	constant := prometheus.Labels{"node": node}
+	for i := 0; i+1 < len(labels); i += 2 {
+		constant[labels[i]] = labels[i+1]
+	}
+	t.registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: constant}, read))
+}
+
+// Store publishes what a store holds.
+func (t *Telemetry) Store(node string, tier storage.Tier, s storage.Store) {
+	for name, read := range map[string]func(storage.Stats) float64{
+		"weir_store_objects":         func(s storage.Stats) float64 { return float64(s.Objects) },
+		"weir_store_bytes":           func(s storage.Stats) float64 { return float64(s.Bytes) },
+		"weir_store_budget_bytes":    func(s storage.Stats) float64 { return float64(s.BudgetBytes) },
+		"weir_store_evictions_total": func(s storage.Stats) float64 { return float64(s.Evictions) },
+		"weir_store_corrupt_total":   func(s storage.Stats) float64 { return float64(s.Corrupt) },
+	} {
+		t.Gauge(node, name, "See docs/operating.md.", func() float64 { return read(s.Stats()) }, "tier", tier.String())
+	}
+}
+
+// Check adds a condition for /healthz: nil from check means well.
+func (t *Telemetry) Check(name string, check func() error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.checks[name] = check
+}
+
+// Observe counts one request and writes its access line.
+func (t *Telemetry) Observe(a *httpcache.Access) {
+	proto := fmt.Sprintf("%d.%d", a.Request.ProtoMajor, a.Request.ProtoMinor)
+	t.requests.WithLabelValues(a.Site, proto, a.Outcome.String(), fmt.Sprint(a.Status)).Inc()
+	t.seconds.WithLabelValues(a.Outcome.String()).Observe(a.FirstByte.Seconds())
+	t.bytes.WithLabelValues(a.Site).Add(float64(a.Bytes))
+	if !t.access {
+		return
+	}
+	line := []slog.Attr{
+		slog.String("client", a.Request.RemoteAddr), slog.String("proto", a.Request.Proto),
+		slog.String("method", a.Request.Method), slog.String("host", a.Request.Host),
+		slog.String("target", a.Request.RequestURI), slog.Int("status", a.Status),
+		slog.Int64("bytes", a.Bytes), slog.String("outcome", a.Outcome.String()),
+		slog.String("reason", a.Reason.String()), slog.String("tier", a.Tier), slog.String("site", a.Site),
+		slog.Duration("first_byte", a.FirstByte), slog.Duration("total", a.Total),
+	}
+	if a.Err != nil {
+		line = append(line, slog.String("error", a.Err.Error()))
+	}
+	t.log.LogAttrs(context.Background(), slog.LevelInfo, "access", line...)
+}
+
+// Handler answers /healthz and /metrics.
+func (t *Telemetry) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", t.healthz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	return mux
+}
+
+// healthz answers 200 while every check is well, 503 otherwise, and names each.
+func (t *Telemetry) healthz(w http.ResponseWriter, _ *http.Request) {
+	t.mu.Lock()
+	names := make([]string, 0, len(t.checks))
+	for name := range t.checks {
+		names = append(names, name)
+	}
+	checks := make(map[string]func() error, len(names))
+	for _, name := range names {
+		checks[name] = t.checks[name]
+	}
+	t.mu.Unlock()
+	sort.Strings(names)
+
+	status, body := http.StatusOK, map[string]any{"status": "ok"}
+	found := map[string]string{}
+	for _, name := range names {
+		found[name] = "ok"
+		if err := checks[name](); err != nil {
+			found[name] = err.Error()
+			status, body["status"] = http.StatusServiceUnavailable, "failing"
+		}
+	}
+	body["checks"] = found
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
