@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is said of a command line, and with which exit code.
+func TestCommandLine(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("stat: ./state\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"--help", 0, "lab"},
+		{"purge --help", 0, "prefix"},
+		{"version", 0, "weir"},
+		{"config check ../../testdata/config/cluster.yaml", 0, "ok: 3 pops, 1 shield, 1 site"},
+		{"config check " + bad, 1, bad + `:1:1: `},
+		{"config check /nowhere.yaml", 1, "/nowhere.yaml"},
+		{"edge --config ../../testdata/config/cluster.yaml", 1, "--name is needed"},
+		{"edge --config ../../testdata/config/cluster.yaml --name xyz", 1, `"xyz"`},
+		{"edge", 2, "--config"},
+		{"nonsense", 2, "nonsense"},
+		{"lab --pops 13", 1, "--pops 13: want 1 to 12"},
+		{"lab --memory lots", 2, "lots"},
+		{"purge url /a", 1, "weir lab"},
+		{"purge --control http://127.0.0.1:1 url /a", 1, "--site is needed"},
+		{"purge --control http://127.0.0.1:1 --site s url /a", 1, "token"},
+		{"measure", 1, "weir lab"},
+	} {
+		var out bytes.Buffer
+		code := run(&environment{ctx: t.Context(), out: &out, errors: &out}, strings.Fields(test.args))
+		if code != test.code || !strings.Contains(out.String(), test.want) {
+			t.Errorf("weir %s: exit %d, said:\n%s\nwant exit %d and %q", test.args, code, out.String(), test.code, test.want)
+		}
+	}
+}

@@ -1,0 +1,206 @@
+// Package purgecli is what `weir purge` does and prints: it asks control for a
+// purge and shows each node as it confirms.
+package purgecli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/purge"
+)
+
+// controlGrace is how much longer than the nodes control itself may take.
+const controlGrace = 10 * time.Second
+
+// Options say what to purge. Client, Site and Scope are required.
+type Options struct {
+	Client purge.Client
+	// Site is the site's name.
+	Site  string
+	Scope purge.Scope
+	// Targets are as in purge.Request: none with scope all.
+	Targets []string
+	// Soft makes what is covered stale, instead of forgotten.
+	Soft bool
+	// Wait waits for every node and shows it; without, only until the purge is
+	// durable.
+	Wait bool
+	// Timeout bounds the wait for the nodes: default 5 s, at most 60 s.
+	Timeout time.Duration
+	// JSON prints one JSON object, like the API's answer, instead of lines.
+	JSON bool
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Client.URL == "" || o.Site == "" || o.Scope == 0 {
+		return o, errors.New("purgecli: Options.Client, Site and Scope are required")
+	}
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
+	return o, nil
+}
+
+// Run asks for the purge and prints to w what becomes of it. Nothing printed
+// depends on a terminal. Where nodes have not confirmed in time, the error
+// names them and is purge.ErrMissing: the purge stays accepted. Where control
+// has refused, it is a *purge.RefusedError.
+func Run(ctx context.Context, o Options, w io.Writer) error {
+	o, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout+controlGrace)
+	defer cancel()
+	request := purge.Request{Site: o.Site, Scope: o.Scope, Targets: o.Targets}
+	if o.Soft {
+		request.Mode = purge.ModeSoft
+	}
+	if !o.Wait {
+		return o.submit(ctx, request, w)
+	}
+	return o.watch(ctx, request, w)
+}
+
+// submit returns once the purge is durable.
+func (o *Options) submit(ctx context.Context, request purge.Request, w io.Writer) error {
+	result, err := o.Client.Purge(ctx, request)
+	if err != nil {
+		return o.explain(err)
+	}
+	if o.JSON {
+		return printJSON(w, result)
+	}
+	_, err = fmt.Fprintf(w, "purge %d is accepted (%s); nodes apply it as it reaches them\n", result.Version, o.describe())
+	return err
+}
+
+// watch shows each node as it confirms, and last what it came to.
+func (o *Options) watch(ctx context.Context, request purge.Request, w io.Writer) error {
+	lines := &receiptLines{w: w}
+	each := lines.print
+	if o.JSON {
+		each = func(purge.Receipt) {}
+	}
+	result, err := o.Client.Watch(ctx, request, o.Timeout, each)
+	if err != nil && !errors.Is(err, purge.ErrMissing) {
+		return o.explain(err)
+	}
+	if o.JSON {
+		return errors.Join(printJSON(w, result), o.missing(result))
+	}
+	if _, err := fmt.Fprintln(w, o.summary(result)); err != nil {
+		return err
+	}
+	return o.missing(result)
+}
+
+// nameColumn is the least width of the nodes' names. Who confirms is not known
+// before, so a longer name widens the lines from its own on.
+const nameColumn = 16
+
+// receiptLines prints a table of receipts as they come.
+type receiptLines struct {
+	w     io.Writer
+	width int
+}
+
+func (l *receiptLines) print(r purge.Receipt) {
+	if l.width == 0 {
+		l.width = nameColumn
+		fmt.Fprintf(l.w, "%-*s  %8s  %9s\n", l.width, "node", "version", "ms")
+	}
+	l.width = max(l.width, len(r.Node))
+	fmt.Fprintf(l.w, "%-*s  %8d  %9s\n", l.width, r.Node, r.Version, millis(r.MS))
+}
+
+// millis gives milliseconds with one decimal, and "-" where they are not known.
+func millis(ms *float64) string {
+	if ms == nil {
+		return "-"
+	}
+	return strconv.FormatFloat(*ms, 'f', 1, 64)
+}
+
+// describe says what was asked for: "docs: url, hard, 2 targets".
+func (o *Options) describe() string {
+	mode := purge.ModeHard
+	if o.Soft {
+		mode = purge.ModeSoft
+	}
+	text := fmt.Sprintf("%s: %s, %s", o.Site, o.Scope, mode)
+	switch len(o.Targets) {
+	case 0:
+		return text
+	case 1:
+		return text + ", 1 target"
+	default:
+		return fmt.Sprintf("%s, %d targets", text, len(o.Targets))
+	}
+}
+
+func (o *Options) summary(result purge.Result) string {
+	nodes := len(result.Nodes) + len(result.Missing)
+	text := fmt.Sprintf("purge %d (%s)", result.Version, o.describe())
+	if len(result.Missing) > 0 {
+		return fmt.Sprintf("%s is accepted, and confirmed by %d of %d nodes within %s", text, len(result.Nodes), nodes, o.Timeout)
+	}
+	text = fmt.Sprintf("%s is in force on all %d nodes", text, nodes)
+	if last := slowest(result.Nodes); last != nil {
+		text += fmt.Sprintf(", on the last after %s ms", millis(last))
+	}
+	return text
+}
+
+// slowest gives the most milliseconds of all, nil where none are known.
+func slowest(receipts []purge.Receipt) *float64 {
+	var most *float64
+	for _, r := range receipts {
+		if r.MS != nil && (most == nil || *r.MS > *most) {
+			most = r.MS
+		}
+	}
+	return most
+}
+
+// missing is the error that names who has not confirmed, if anybody.
+func (o *Options) missing(result purge.Result) error {
+	if len(result.Missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no answer within %s from %s (a node that is away applies it when it is back, before it serves)",
+		purge.ErrMissing, o.Timeout, strings.Join(result.Missing, ", "))
+}
+
+// explain adds to a refusal which field it is about, and what was written
+// there, where control's message does not say so.
+func (o *Options) explain(err error) error {
+	refused := new(purge.RefusedError)
+	if !errors.As(err, &refused) || refused.Field == "" {
+		return fmt.Errorf("purge %s: %w", o.Site, err)
+	}
+	var index int
+	if n, _ := fmt.Sscanf(refused.Field, "targets[%d]", &index); n == 1 && index >= 0 && index < len(o.Targets) {
+		return fmt.Errorf("purge %s: %w (%s is %.128q)", o.Site, err, refused.Field, o.Targets[index])
+	}
+	if strings.HasPrefix(refused.Message, refused.Field) {
+		return fmt.Errorf("purge %s: %w", o.Site, err)
+	}
+	return fmt.Errorf("purge %s: %w (field %s)", o.Site, err, refused.Field)
+}
+
+// resultJSON is a purge.Result in the words of the API.
+type resultJSON struct {
+	Version uint64          `json:"version"`
+	Nodes   []purge.Receipt `json:"nodes,omitempty"`
+	Missing []string        `json:"missing,omitempty"`
+}
+
+func printJSON(w io.Writer, result purge.Result) error {
+	return json.NewEncoder(w).Encode(resultJSON(result))
+}
