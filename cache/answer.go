@@ -35,9 +35,10 @@ type Answer struct {
 	// Err says why there is no answer.
 	Err *UpstreamError
 
-	object storage.Object
-	reader *reader
-	fill   *fill
+	expired bool // an error or a pass although something stale was stored
+	object  storage.Object
+	reader  *reader
+	fill    *fill
 }
 
 // Close gives back what the answer holds.
@@ -119,8 +120,14 @@ func (a *Answer) CacheStatus(node string) rfc9111.CacheStatus {
 		if a.Reason == ReasonUncacheable {
 			c.Detail = a.Verdict.String()
 		}
+		if a.expired {
+			c.Fwd = rfc9111.FwdStale
+		}
 	case OutcomeError:
 		c.Fwd, c.Detail = rfc9111.FwdMiss, a.Reason.String()
+		if a.expired {
+			c.Fwd = rfc9111.FwdStale
+		}
 	}
 	return c
 }

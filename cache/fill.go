@@ -295,8 +295,15 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 		f.refresh(asked, arrived, response)
 		return
 	}
-	if why := f.admit(asked, arrived, response); why != ReasonNone {
-		f.result, f.why, f.response = resultPrivate, why, response
+	why := f.admit(asked, arrived, response)
+	if why == ReasonNone {
+		return
+	}
+	f.result, f.why, f.response = resultPrivate, why, response
+	if f.base != nil && f.status < http.StatusInternalServerError && !f.detached.Load() {
+		// Upstream has said that there is something else now, so that the
+		// old content must not come back as stale (RFC 9111 section 4.3.3).
+		_ = f.e.Store.Delete(f.keys[0])
 	}
 }
 

@@ -305,6 +305,7 @@ func (t *transaction) fromPrivate() step {
 		return t.passBecause(f.why)
 	}
 	t.ans.Outcome, t.ans.Reason, t.ans.Response = OutcomePass, f.why, f.response
+	t.ans.expired = t.object != nil
 	t.ans.fill, t.fill = t.fill, nil
 	return stepDone
 }
@@ -343,7 +344,7 @@ func (t *transaction) failed() step {
 		// answers 504 rather than with what must be revalidated.
 		t.err.Status = http.StatusGatewayTimeout
 	}
-	t.ans.Reason = ReasonUpstream
+	t.ans.Reason, t.ans.expired = ReasonUpstream, t.object != nil
 	return t.fail()
 }
 

@@ -103,7 +103,6 @@ type Follower struct {
 		last  uint64
 		open  bool
 	}
-	progress time.Time // when a record was last applied, or a session began
 	gapAfter uint64    // the version after which the last session saw a gap
 	gapSeen  bool
 }

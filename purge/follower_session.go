@@ -162,7 +162,6 @@ func (f *Follower) distrust(version uint64, why string) error {
 // began notes that a session has its feed.
 func (f *Follower) began(state LogState) {
 	f.mu.Lock()
-	f.progress = time.Now()
 	back := f.status.Error != ""
 	f.status.Error = ""
 	f.status.Sessions++
@@ -227,7 +226,6 @@ func (f *Follower) apply(batch []Record) error {
 	f.Index.Apply(batch)
 	f.announce()
 	f.mu.Lock()
-	f.progress = time.Now()
 	f.status.Newest = max(f.status.Newest, f.Index.Applied())
 	f.status.Records += uint64(len(batch))
 	f.status.Batches++
@@ -260,6 +258,7 @@ func (f *Follower) weigh() {
 func (f *Follower) watch(ctx context.Context) error {
 	tick := time.NewTicker(f.Heartbeat)
 	defer tick.Stop()
+	var stall stalled
 	for failures := 0; ; {
 		select {
 		case <-tick.C:
@@ -280,15 +279,27 @@ func (f *Follower) watch(ctx context.Context) error {
 			return errLogChanged
 		}
 		f.prove(state, asked)
-		if state.Last > f.Index.Applied() && f.sinceProgress() > stallMax {
+		if stall.tooLong(state.Last, f.Index.Applied()) {
 			return errStalled
 		}
 		failures = 0
 	}
 }
 
-func (f *Follower) sinceProgress() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return time.Since(f.progress)
+// stalled tells a feed that has died from one that is about to deliver: it
+// counts from the first look at which the log had more, and again from each
+// look at which something had come.
+type stalled struct {
+	since   time.Time // zero while the node is at the log's end
+	applied uint64    // at that look
+}
+
+func (s *stalled) tooLong(last, applied uint64) bool {
+	switch {
+	case last <= applied:
+		s.since = time.Time{}
+	case s.since.IsZero() || applied != s.applied:
+		s.since, s.applied = time.Now(), applied
+	}
+	return !s.since.IsZero() && time.Since(s.since) > stallMax
 }

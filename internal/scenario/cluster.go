@@ -1,0 +1,170 @@
+package scenario
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"weir/cache"
+	"weir/cache/httpcache"
+	"weir/cache/rfc9111"
+	"weir/purge"
+	"weir/purge/memlog"
+)
+
+// Names and hosts of every cluster. The site answers for two hosts; any other
+// is unknown to it.
+const (
+	siteName    = "docs"
+	siteHost    = "www.test"
+	siteAlias   = "static.test"
+	originHost  = "origin"
+	shieldName  = "shield"
+	tierToken   = "tier-token"
+	apiToken    = "api-token"
+	stopTimeout = 10 * time.Second
+)
+
+// options are what a script can say of its cluster.
+type options struct {
+	pops   []string
+	policy rfc9111.Policy
+	maxLag time.Duration
+	memory int64 // budget of each node's memory tier, in bytes
+	disk   int64 // likewise
+}
+
+// Budgets of a node's store when the script does not say.
+const (
+	memoryBytesDefault = 8 << 20
+	diskBytesDefault   = 64 << 20
+)
+
+func clusterOptions(a *args) options {
+	o := options{
+		pops: a.list("pops"), maxLag: a.duration("max_lag"),
+		memory: cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
+		disk:   cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
+	}
+	if o.pops == nil {
+		o.pops = []string{"ams", "iad"}
+	}
+	o.policy = rfc9111.Policy{
+		DefaultTTL:           a.duration("default_ttl"),
+		NegativeTTL:          a.duration("negative_ttl"),
+		StaleWhileRevalidate: a.duration("swr"),
+		StaleIfError:         a.duration("sie"),
+		ObeyClient:           a.flag("obey_client"),
+	}
+	return o
+}
+
+// cluster is all that runs: one origin, one shield, edges, and control's part
+// in purges.
+type cluster struct {
+	options
+	alarm   *alarm
+	network *network
+	origin  *scriptedOrigin
+	server  *server // the origin's
+	order   []*node // the shield first
+	nodes   map[string]*node
+	clients map[string]*http.Transport // by node
+	epochs  int                        // logs so far
+	purges  *memlog.Log
+	control *purge.API
+	used    bool
+}
+
+func startCluster(dir string, o options) (*cluster, error) {
+	c := &cluster{
+		options: o, alarm: &alarm{}, network: newNetwork(), origin: &scriptedOrigin{},
+		nodes: make(map[string]*node), clients: make(map[string]*http.Transport),
+		purges: memlog.New(""),
+	}
+	c.server = serve(c.network.listen(originHost), c.origin, c.alarm)
+	for _, name := range append([]string{shieldName}, o.pops...) {
+		n := &node{name: name, cluster: c, base: dir, link: c.purges.Link()}
+		c.order = append(c.order, n)
+		c.nodes[name] = n
+	}
+	if err := c.newEpoch(); err != nil {
+		return c, err
+	}
+	for _, n := range c.order {
+		if err := n.start(); err != nil {
+			return c, err
+		}
+		c.clients[n.name] = &http.Transport{DialContext: c.network.dialer(n.name), DisableCompression: true}
+	}
+	return c, nil
+}
+
+// newEpoch puts an empty log in place of the one there is, as if control had
+// lost it, and a control that expects every node to follow it.
+func (c *cluster) newEpoch() error {
+	c.epochs++
+	epoch := fmt.Sprintf("log-%d", c.epochs)
+	c.purges.Replace(epoch)
+	names := make([]string, 0, len(c.order))
+	for _, n := range c.order {
+		names = append(names, n.name)
+	}
+	receipts := purge.NewNodes(purge.NodesOptions{Names: names, Epoch: epoch, VersionsMax: 100})
+	for _, n := range c.order {
+		n.setObserver(receipts.Observe)
+	}
+	var err error
+	c.control, err = purge.NewAPI(purge.APIOptions{
+		Sites: []string{siteName}, Token: apiToken, Append: c.purges.Append, Nodes: receipts,
+	})
+	return err
+}
+
+// site is what edges and shield know of the one site; they differ in upstream.
+func (c *cluster) sites(upstream http.RoundTripper) (*httpcache.Sites, error) {
+	sites := httpcache.NewSites()
+	site := &cache.Site{Name: siteName, Policy: c.policy, Upstream: upstream}
+	return sites, sites.Add(site, siteHost, siteAlias)
+}
+
+// applied gives a line for each node.
+func (c *cluster) applied() string {
+	var b strings.Builder
+	for _, n := range c.order {
+		fmt.Fprintf(&b, "%s %d", n.name, n.running.index.Applied())
+		if !n.running.index.Trusted() {
+			b.WriteString(", not trusted")
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// stored gives a line for each node.
+func (c *cluster) stored() string {
+	var b strings.Builder
+	for _, n := range c.order {
+		fmt.Fprintf(&b, "%s %d\n", n.name, n.running.store.Stats().Objects)
+	}
+	return b.String()
+}
+
+// close stops everything, those who ask before those who answer.
+func (c *cluster) close() error {
+	var errs []error
+	for _, client := range c.clients {
+		client.CloseIdleConnections()
+	}
+	for i := len(c.order) - 1; i >= 0; i-- {
+		errs = append(errs, c.order[i].stop())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	errs = append(errs, c.server.stop(ctx), c.alarm.raised())
+	return errors.Join(errs...)
+}
