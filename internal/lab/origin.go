@@ -62,16 +62,27 @@ func (l *Lab) bucket(ctx context.Context) (bucket.S3URL, error) {
 	return keys, nil
 }
 
-// fill makes the bucket hold the site's files.
+// fill makes the bucket hold the site's files. Somebody's own bucket that is
+// there already is served as it is, unless a site for it is given.
 func (l *Lab) fill(ctx context.Context, s3 bucket.S3URL) error {
 	folder := l.o.Site
+	if folder == "" && l.o.Origin != "" {
+		if exists, err := bucket.Exists(ctx, bucket.Options{S3: s3}); err != nil || exists {
+			return err
+		}
+	}
 	if folder == "" {
 		folder = filepath.Join(l.state, "sample-site")
 		if err := replaceWith(folder, weir.SampleSite()); err != nil {
 			return fmt.Errorf("sample site: %w", err)
 		}
 	}
-	changed, err := bucket.Sync(ctx, bucket.Options{S3: s3, Delete: true}, folder)
+	changed, err := bucket.Sync(ctx, bucket.Options{
+		S3: s3, Delete: true, Log: l.o.Log,
+		// Packaged sites have links to shared files. Whoever starts the lab
+		// names the directory, and only this machine sees it.
+		FollowLinks: true,
+	}, folder)
 	for _, path := range changed {
 		l.changed = append(l.changed, path)
 		if directory, is := strings.CutSuffix(path, "/"+config.DefaultPolicy(config.Origin{}).Index); is {

@@ -46,6 +46,7 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 	e.upstream, err = shield.NewClient(shield.ClientOptions{
 		URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Applied: e.index.Applied, Dial: env.DialUpstream,
+		HeaderTimeout: shieldHeaderTimeout,
 	})
 	if err != nil {
 		return err

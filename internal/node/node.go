@@ -51,6 +51,13 @@ type Env struct {
 	Log *slog.Logger
 }
 
+// The waits for an answer's header grow away from the origin, so that the tier
+// next to what hangs is the one that says so; limits.fill_wait is above both.
+const (
+	originHeaderTimeout = 15 * time.Second
+	shieldHeaderTimeout = 20 * time.Second
+)
+
 // stopTimeout bounds each part of a node's orderly stop; with the servers'
 // own it stays below five seconds.
 const stopTimeout = time.Second

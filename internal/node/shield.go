@@ -71,7 +71,7 @@ func (s *Shield) origin(site *config.Site, env Env) (http.RoundTripper, error) {
 		o := site.Origin.S3
 		bucket, err := origin.NewS3(origin.S3Options{
 			Endpoint: o.Endpoint, Bucket: o.Bucket, Prefix: o.Prefix, Region: o.Region,
-			AccessKey: o.AccessKey, SecretKey: string(o.SecretKey), Secure: o.Secure, Dial: env.DialUpstream,
+			AccessKey: o.AccessKey, SecretKey: string(o.SecretKey), Secure: o.Secure, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout,
 		})
 		if err != nil {
 			return nil, err
@@ -80,7 +80,7 @@ func (s *Shield) origin(site *config.Site, env Env) (http.RoundTripper, error) {
 		upstream = bucket
 	case site.Origin.HTTP != nil:
 		server, err := origin.NewHTTP(origin.HTTPOptions{
-			URL: site.Origin.HTTP.URL, Host: site.Origin.HTTP.Host, Dial: env.DialUpstream,
+			URL: site.Origin.HTTP.URL, Host: site.Origin.HTTP.Host, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout,
 		})
 		if err != nil {
 			return nil, err

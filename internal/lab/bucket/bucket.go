@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -40,9 +41,11 @@ type Options struct {
 	// Delete removes objects whose files are gone, if an earlier Sync had
 	// uploaded them. Objects from elsewhere are never touched.
 	Delete bool
-	// FollowLinks uploads what symbolic links out of the directory lead to.
-	// Without it such a link is an error.
+	// FollowLinks uploads what symbolic links out of the directory lead to,
+	// and leaves out links that lead nowhere. Without it both are errors.
 	FollowLinks bool
+	// Log is told of what was left out. Default: nobody is.
+	Log *slog.Logger
 	// UploadsMax is the number of uploads at a time. Default 8.
 	UploadsMax int
 	// Transport carries the requests. Default: one of Sync's own.
@@ -57,7 +60,12 @@ type Options struct {
 // It returns the URL paths, encoded and sorted, of the objects that were added,
 // changed or removed; on an error, of those that were up to then.
 func Sync(ctx context.Context, opts Options, dir string) ([]string, error) {
-	files, err := listFiles(dir, opts.FollowLinks)
+	skipped := func(link string, err error) {
+		if opts.Log != nil {
+			opts.Log.Warn("link that leads nowhere is left out", "link", link, "error", err)
+		}
+	}
+	files, err := listFiles(dir, opts.FollowLinks, skipped)
 	if err != nil {
 		return nil, fmt.Errorf("sync bucket: %w", err)
 	}
@@ -72,6 +80,20 @@ func Sync(ctx context.Context, opts Options, dir string) ([]string, error) {
 		return s.changed, fmt.Errorf("sync %q to %v: %w", dir, opts.S3, err)
 	}
 	return s.changed, nil
+}
+
+// Exists says whether the bucket is there.
+func Exists(ctx context.Context, opts Options) (bool, error) {
+	s, err := newSyncer(opts)
+	if err != nil {
+		return false, fmt.Errorf("look for %v: %w", opts.S3, err)
+	}
+	defer s.close()
+	exists, err := s.client.BucketExists(ctx, s.opts.S3.Bucket)
+	if err != nil {
+		return false, fmt.Errorf("look for %v: %w", opts.S3, err)
+	}
+	return exists, nil
 }
 
 type syncer struct {

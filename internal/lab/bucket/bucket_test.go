@@ -231,6 +231,9 @@ func TestDirectoryErrors(t *testing.T) {
 func TestLinksAreFollowed(t *testing.T) {
 	s3, dir := labServer(t), t.TempDir()
 	write(t, dir, map[string]string{"site/docs/a.html": "a", "shared/x.js": "x", "shared/deep/y.js": "y"})
+	if err := os.Symlink("nowhere", filepath.Join(dir, "shared", "broken")); err != nil {
+		t.Fatal(err)
+	}
 	for name, target := range map[string]string{"inside.html": "docs/a.html", "more": "docs"} {
 		if err := os.Symlink(target, filepath.Join(dir, "site", name)); err != nil {
 			t.Fatal(err)

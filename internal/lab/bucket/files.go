@@ -30,12 +30,13 @@ type file struct {
 type listing struct {
 	root        string // with all links followed
 	followLinks bool
+	skipped     func(link string, err error)
 	entries     int // seen so far, of any kind
 	files       []file
 }
 
 // listFiles finds the regular files below dir, in order of their keys.
-func listFiles(dir string, followLinks bool) ([]file, error) {
+func listFiles(dir string, followLinks bool, skipped func(link string, err error)) ([]file, error) {
 	root, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("directory %q does not exist", dir)
@@ -51,7 +52,7 @@ func listFiles(dir string, followLinks bool) ([]file, error) {
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("%q is not a directory", dir)
 	}
-	l := &listing{root: root, followLinks: followLinks}
+	l := &listing{root: root, followLinks: followLinks, skipped: skipped}
 	if err := l.walk(root, "", nil); err != nil {
 		return nil, err
 	}
@@ -91,7 +92,14 @@ func (l *listing) walk(real, prefix string, above []string) error {
 // Sockets, pipes and devices are nothing that a site serves.
 func (l *listing) add(name, key string, entry fs.DirEntry, above []string) (err error) {
 	if entry.Type()&fs.ModeSymlink != 0 {
-		if name, err = l.follow(name); err != nil {
+		link := name
+		name, err = l.follow(link)
+		if l.followLinks && errors.Is(err, fs.ErrNotExist) {
+			// A web server on the directory would answer 404.
+			l.skipped(link, err)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
