@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"os"
 
 	"weir/internal/config"
 	"weir/internal/lab"
@@ -12,7 +13,7 @@ type labCommand struct {
 	Origin    string       `help:"s3://KEY:SECRET@HOST:PORT/BUCKET or http://HOST:PORT. Default: an S3 server of the lab's own." placeholder:"URL"`
 	PoPs      int          `name:"pops" help:"How many PoPs, 1 to 12." default:"3" placeholder:"N"`
 	State     string       `help:"Directory that keeps everything between runs. Default: a temporary one." type:"path" placeholder:"DIR"`
-	PortBase  int          `help:"First port; the next ones follow. Default: free ports." placeholder:"PORT"`
+	PortBase  int          `help:"First port; the next ones follow. Default: 8400, or free ports if one of those is taken." placeholder:"PORT"`
 	NoDelay   bool         `help:"Do not simulate the regions' network delay."`
 	ReadyFile string       `help:"File to write once everything answers: where everything is, as JSON." type:"path" placeholder:"FILE"`
 	Memory    config.Bytes `help:"Memory budget of each node." default:"256MiB" placeholder:"BYTES"`
@@ -24,7 +25,7 @@ type labCommand struct {
 
 func (c labCommand) Run(env *environment) error {
 	return lab.Run(env.ctx, lab.Options{
-		Site: c.Site, Origin: c.Origin, PoPs: c.PoPs, State: c.State, PortBase: c.PortBase,
+		Site: c.Site, Origin: c.Origin, PoPs: c.PoPs, State: c.State, PortBase: c.PortBase, UsualPorts: true, Command: os.Args[0],
 		NoDelay: c.NoDelay, ReadyFile: c.ReadyFile, Memory: c.Memory, Disk: c.Disk, Access: c.Access,
 		Log: env.logger(config.Log{Level: c.LogLevel, Format: config.LogFormat(c.LogFormat)}), Out: env.out,
 	})

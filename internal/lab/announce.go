@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -81,7 +82,8 @@ func (l *Lab) announce(context.Context) error {
 		})
 	}
 	if path := l.sharedFile(); path != "" {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), l.Ready.Write(path)); err != nil {
+		l.shared = true
+		if err := errors.Join(l.Ready.Write(path), l.shareCA(path)); err != nil {
 			l.o.Log.Warn("other commands will not find this lab by themselves", "error", err)
 		}
 	}
@@ -91,19 +93,45 @@ func (l *Lab) announce(context.Context) error {
 	return l.Ready.Write(l.o.ReadyFile)
 }
 
+// shareCA puts a copy of the authority's certificate beside the shared file, so
+// that a command line can name it whatever the state directory is.
+func (l *Lab) shareCA(shared string) error {
+	pem, err := os.ReadFile(l.authority.File())
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(sharedCA(shared), pem, 0o600)
+}
+
+func sharedCA(shared string) string { return filepath.Join(filepath.Dir(shared), "lab-ca.pem") }
+
+// sharedFile is "" for a lab that is not to be found, and while another one
+// that still runs is.
 func (l *Lab) sharedFile() string {
-	if l.o.NoShare {
+	path := ready.DefaultPath()
+	if l.o.NoShare || path == "" {
 		return ""
 	}
-	return ready.DefaultPath()
+	other, err := ready.Read(path)
+	if err == nil && other.PID != 0 && other.PID != os.Getpid() && syscall.Kill(other.PID, 0) == nil {
+		return ""
+	}
+	return path
 }
 
 // unannounce takes the files away, so that nobody looks for a lab that is gone.
 func (l *Lab) unannounce() {
-	for _, path := range []string{l.sharedFile(), l.o.ReadyFile} {
-		if path != "" && l.Ready.PID != 0 {
-			_ = ready.RemoveIfOwn(path)
+	if l.Ready.PID == 0 {
+		return
+	}
+	if shared := l.sharedFile(); shared != "" {
+		if now, err := ready.Read(shared); err == nil && now.PID == l.Ready.PID {
+			_ = os.Remove(sharedCA(shared))
 		}
+		_ = ready.RemoveIfOwn(shared)
+	}
+	if l.o.ReadyFile != "" {
+		_ = ready.RemoveIfOwn(l.o.ReadyFile)
 	}
 }
 
@@ -128,10 +156,20 @@ try, in another terminal:
 
   curl -i %s/
   curl -i --cacert %s %s/
-  weir purge url /
+  %s
 
 Ctrl-C stops everything.
 
-`, first.HTTP, l.Ready.CAFile, first.HTTPS)
+`, first.HTTP, l.Ready.CAFile, first.HTTPS, l.purgeLine())
 	return b.String()
+}
+
+// purgeLine is a command that works in another terminal: it names the ready
+// file where the lab cannot be found without.
+func (l *Lab) purgeLine() string {
+	line := l.o.Command + " purge "
+	if !l.shared && l.o.ReadyFile != "" {
+		line += "--ready-file " + l.o.ReadyFile + " "
+	}
+	return line + "url /"
 }

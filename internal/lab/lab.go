@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -45,6 +46,9 @@ type Options struct {
 	State string
 	// PortBase is the first of the ports; 0 for free ones.
 	PortBase int
+	// UsualPorts takes the ports from 8400 on, so that what the README says
+	// can be copied, unless one of them is taken. Not with PortBase.
+	UsualPorts bool
 	// NoDelay turns the simulated network off.
 	NoDelay bool
 	// ReadyFile is written once everything answers; "" for none.
@@ -52,6 +56,8 @@ type Options struct {
 	// NoShare keeps the lab out of the place where other commands look for a
 	// running one.
 	NoShare bool
+	// Command is how this program is called, for the table. Default "weir".
+	Command string
 	// Memory and Disk are each node's budgets. Default 256 MiB and 1 GiB.
 	Memory, Disk config.Bytes
 	// Access says whether each request gets a line on Log.
@@ -69,6 +75,8 @@ const (
 	// homeRegion is where origin, shield and control stand.
 	homeRegion = "iad"
 	popsMax    = 12
+	// usualPortBase is where the ports begin of a lab that is alone.
+	usualPortBase = 8400
 	// readyTimeout bounds the wait until everything answers.
 	readyTimeout = 30 * time.Second
 )
@@ -81,6 +89,7 @@ func (o Options) withDefaults() (Options, error) {
 	if last := o.PortBase + portsPerLab(o.PoPs); o.PortBase < 0 || o.PortBase > 0 && last > 65535 {
 		return o, fmt.Errorf("--port-base %d: ports up to %d would be needed, and they end at 65535", o.PortBase, last)
 	}
+	o.Command = cmp.Or(o.Command, "weir")
 	o.Memory = cmp.Or(o.Memory, 256<<20)
 	o.Disk = cmp.Or(o.Disk, 1<<30)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
@@ -102,6 +111,7 @@ type Lab struct {
 	s3        *s3server.Server
 	changed   []string // paths whose content is not what it was at the last run
 	again     bool     // the state directory had been used before
+	shared    bool     // other commands find this lab by themselves
 	control   *node.Control
 	shield    *node.Shield
 	router    *node.Router
@@ -126,11 +136,54 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // Start starts a lab and returns once everything answers.
-func Start(ctx context.Context, o Options) (_ *Lab, err error) {
-	o, err = o.withDefaults()
+func Start(ctx context.Context, o Options) (*Lab, error) {
+	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case o.PortBase > 0:
+		if err := probe(o); err != nil {
+			return nil, fmt.Errorf("--port-base %d: %w", o.PortBase, err)
+		}
+	case o.UsualPorts:
+		o.PortBase = usualPortBase
+		if probe(o) != nil {
+			o.PortBase = 0
+		}
+	}
+	l, err := start(ctx, o)
+	if o.UsualPorts && o.PortBase == usualPortBase && errors.Is(err, syscall.EADDRINUSE) {
+		// Another process was faster between the look and the start.
+		o.PortBase = 0
+		return start(ctx, o)
+	}
+	return l, err
+}
+
+// probe says which of the lab's ports is taken, if any, before anything is
+// started that would have to be stopped again.
+func probe(o Options) error {
+	for offset := range portsPerLab(o.PoPs) {
+		if offset%10 > 4 || offset >= 10 && offset%10 > 2 {
+			continue // not one that anything listens on
+		}
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(o.PortBase+offset))
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		_ = tcp.Close()
+		udp, err := net.ListenPacket("udp", address)
+		if err != nil {
+			return err
+		}
+		_ = udp.Close()
+	}
+	return nil
+}
+
+func start(ctx context.Context, o Options) (_ *Lab, err error) {
 	l := &Lab{o: o, running: newParts()}
 	defer func() {
 		if err != nil {

@@ -85,6 +85,14 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 	if err := os.MkdirAll(o.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
+	if settings.Port != server.RANDOM_PORT {
+		// The server itself would try for ReadyTimeout.
+		l, err := net.Listen("tcp", o.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("start broker: %w", err)
+		}
+		_ = l.Close()
+	}
 	s, err := server.NewServer(settings)
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
