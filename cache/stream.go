@@ -36,15 +36,15 @@ type stream struct {
 	stored   atomic.Int64
 	relaying atomic.Bool
 	// mu guards all below. Nothing blocks under it.
-	mu       sync.Mutex
-	window   []byte
-	base     int64 // offset of window[0]
-	ended    bool
-	err      error
-	wake     chan struct{} // closed and replaced when bytes or the end arrive
-	moved    chan struct{} // likewise when a reader of a relay moved or left
-	readers  map[*reader]struct{}
-	dropped  int // readers that were dropped and have not left yet
+	mu      sync.Mutex
+	window  []byte
+	base    int64 // offset of window[0]
+	ended   bool
+	err     error
+	wake    chan struct{} // closed and replaced when bytes or the end arrive
+	moved   chan struct{} // likewise when a reader of a relay moved or left
+	readers map[*reader]struct{}
+	dropped int // readers that were dropped and have not left yet
 }
 
 func newStream(w storage.Writer, declared int64, stallTimeout time.Duration, wanted func() int) *stream {

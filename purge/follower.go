@@ -103,7 +103,7 @@ type Follower struct {
 		last  uint64
 		open  bool
 	}
-	gapAfter uint64    // the version after which the last session saw a gap
+	gapAfter uint64 // the version after which the last session saw a gap
 	gapSeen  bool
 }
 

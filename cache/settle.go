@@ -1,0 +1,164 @@
+package cache
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"weir/cache/rfc9111"
+	"weir/storage"
+)
+
+// settle decides what the response is and sets the fields below ready.
+func (f *fill) settle(asked time.Time, response *http.Response, err error) {
+	arrived := time.Now()
+	if err != nil {
+		f.err = classify(err)
+		return
+	}
+	f.status = response.StatusCode
+	f.upstreamCacheStatus = joined(response.Header, "Cache-Status")
+	if f.status == http.StatusNotModified {
+		_ = response.Body.Close()
+		f.refresh(asked, arrived, response)
+		return
+	}
+	why := f.admit(asked, arrived, response)
+	if why == ReasonNone {
+		return
+	}
+	f.result, f.why, f.response = resultPrivate, why, response
+	if f.base != nil && f.status < http.StatusInternalServerError && !f.detached.Load() {
+		// Upstream has said that there is something else now, so that the
+		// old content must not come back as stale (RFC 9111 section 4.3.3).
+		_ = f.e.Store.Delete(f.keys[0])
+	}
+}
+
+// refresh gives the stored object the meta that a 304 updated. Its stamp is
+// the fill's, so a purge that came meanwhile still covers it.
+func (f *fill) refresh(asked, arrived time.Time, response *http.Response) {
+	policy := f.req.Site.Policy
+	header, stored := rfc9111.Refresh(f.base.Status, rfc9111.ParseFields(f.base.Header), response.Header, asked, arrived, policy)
+	f.verdict = rfc9111.Storable(http.MethodGet, f.req.Fields, f.base.Status, header, policy)
+	m := f.newMeta(f.base.Status, header, stored, response)
+	m.BodyID, m.BodyBytes = f.base.BodyID, f.base.BodyBytes
+	m.Vary, m.Variant = f.base.Vary, f.base.Variant
+	f.result, f.meta = resultRefreshed, m
+	if f.detached.Load() {
+		return
+	}
+	if f.verdict != rfc9111.CanStore {
+		// The 304 took back what the stored response had allowed.
+		_ = f.e.Store.Delete(f.keys[0])
+		return
+	}
+	err := f.e.Store.Refresh(f.keys[0], m)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		f.e.Log.Warn("refresh failed", "key", f.keys[0], "error", err)
+	}
+}
+
+// admit opens the store for a response that may be shared. It gives the reason
+// why the response is private, or ReasonNone.
+func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
+	policy := f.req.Site.Policy
+	f.verdict = rfc9111.Storable(http.MethodGet, f.req.Fields, response.StatusCode, response.Header, policy)
+	if f.verdict != rfc9111.CanStore {
+		return ReasonUncacheable
+	}
+	if response.StatusCode >= http.StatusInternalServerError && f.base != nil {
+		// An error never replaces an object that may still be of use.
+		return ReasonUncacheable
+	}
+	m := f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
+		rfc9111.NewStored(response.StatusCode, response.Header, asked, arrived, policy), response)
+	m.BodyID, m.BodyBytes = rand.Uint64(), response.ContentLength
+	key := storage.KeyOf(f.primary)
+	m.Vary, _ = rfc9111.VaryFields(response.Header)
+	if len(m.Vary) > 0 {
+		m.Variant = rfc9111.Variant(m.Vary, f.req.Fields)
+		list, err := f.variants(m)
+		if err != nil {
+			return ReasonTooLarge
+		}
+		key = variantKey(f.primary, list, m.Variant)
+	}
+	w, err := f.e.Store.Create(key, m)
+	if err != nil {
+		f.e.Log.Debug("not stored", "key", f.primary, "error", err)
+		return ReasonTooLarge
+	}
+	f.result, f.meta, f.stream = resultStream, m, newStream(w, response.ContentLength, f.e.StallTimeout, func() int { return int(f.refs.Load()) - 1 })
+	f.tagged.Store(m)
+	f.alias(key)
+	return ReasonNone
+}
+
+// variants gives the list of variants that m belongs to: the one found, if it
+// names the same fields, or a new one, stored at once so that a request for
+// another variant finds it while this fill still runs.
+func (f *fill) variants(m *storage.Meta) (*storage.Meta, error) {
+	if f.list != nil && slices.Equal(f.list.Vary, m.Vary) {
+		return f.list, nil
+	}
+	list := &storage.Meta{
+		Site: m.Site, Host: m.Host, Target: m.Target,
+		BodyID: rand.Uint64(), Stamp: m.Stamp, Vary: m.Vary,
+	}
+	if f.detached.Load() {
+		return list, nil
+	}
+	w, err := f.e.Store.Create(storage.KeyOf(f.primary), list)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.Close() }()
+	return list, w.Commit()
+}
+
+// alias registers the fill under the key of the variant that it turned out to
+// be, unless another fill is there.
+func (f *fill) alias(k storage.Key) {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.detached.Load() || e.fills[k] != nil {
+		return
+	}
+	f.keys = append(f.keys, k)
+	e.fills[k] = f
+}
+
+// newMeta puts together what is stored of a response: header in its stored
+// form, and the response that it arrived with for the stamp.
+func (f *fill) newMeta(status int, header http.Header, stored rfc9111.Stored, with *http.Response) *storage.Meta {
+	header.Del("Content-Length") // the body's own length says it
+	if header.Get("Date") == "" {
+		header.Set("Date", stored.ResponseTime.UTC().Format(http.TimeFormat))
+	}
+	return &storage.Meta{
+		Site: f.req.Site.Name, Host: f.req.Host, Target: f.req.Target,
+		Stamp: min(f.stamp, stampOf(with.Header, f.stamp)), Tags: rfc9111.Tags(header),
+		Status: status, Header: rfc9111.AppendFields(nil, header),
+		ETag: header.Get("ETag"), LastModified: header.Get("Last-Modified"),
+		Stored: stored,
+	}
+}
+
+// stampOf reads the stamp that a shield's answer carries; own where there is
+// none, because the answer then comes from the origin itself.
+func stampOf(h http.Header, own uint64) uint64 {
+	field := h.Get(StampField)
+	if field == "" {
+		return own
+	}
+	v, err := strconv.ParseUint(field, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
