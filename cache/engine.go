@@ -75,6 +75,10 @@ type Options struct {
 	// FillsMax bounds the fills that run at once; a miss beyond it is
 	// answered without being stored. Default 16,384.
 	FillsMax int
+	// UnsharedLifetime is how long a key whose response may not be shared is
+	// remembered, so that requests for it do not wait for one another.
+	// Default 2 min.
+	UnsharedLifetime time.Duration
 	// Log receives what went wrong behind a request. Default: discard.
 	Log *slog.Logger
 }
@@ -88,6 +92,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.FillTimeout = cmp.Or(o.FillTimeout, time.Hour)
 	o.StallTimeout = cmp.Or(o.StallTimeout, time.Minute)
 	o.FillsMax = cmp.Or(o.FillsMax, 16384)
+	o.UnsharedLifetime = cmp.Or(o.UnsharedLifetime, 2*time.Minute)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o, nil
 }
@@ -105,6 +110,10 @@ type Engine struct {
 	cancel context.CancelFunc
 	// running counts the fills, so that Close can wait for them.
 	running sync.WaitGroup
+	// count is how many fills run.
+	count atomic.Int64
+	// unshared are the keys for which each request has a fill of its own.
+	unshared *unshared
 
 	// mu guards fills and closed. It is taken with no other lock held, and
 	// nothing blocks under it.
@@ -121,7 +130,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Options: o, fills: make(map[storage.Key]*fill)}
+	e := &Engine{Options: o, fills: make(map[storage.Key]*fill), unshared: newUnshared(o.UnsharedLifetime)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
@@ -159,11 +168,7 @@ func (e *Engine) Drain(ctx context.Context) {
 	}
 }
 
-// FillsRunning is how many fills are registered now.
-func (e *Engine) FillsRunning() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.fills)
-}
+// FillsRunning is how many fills run now.
+func (e *Engine) FillsRunning() int { return int(e.count.Load()) }
 
 func (e *Engine) landedShard(k storage.Key) *atomic.Uint64 { return &e.landed[k[0]] }

@@ -648,3 +648,31 @@ func TestOneFetchUnderContention(t *testing.T) {
 		}
 	}
 }
+
+// What proved private is remembered: later requests do not wait for one
+// another, and are collapsed again once the response may be shared.
+func TestUnsharedDoNotQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		control := "private"
+		w := newWorld(t, cache.Options{UnsharedLifetime: time.Minute}, func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return reply(200, "body", "Cache-Control", control), nil
+		})
+		together := func(n int) time.Duration {
+			start := time.Now()
+			var clients sync.WaitGroup
+			for range n {
+				clients.Go(func() { w.get(nil) })
+			}
+			clients.Wait()
+			return time.Since(start)
+		}
+		w.want(nil, "pass/uncacheable: body")
+		if took := together(10); took != time.Second || w.up.asked.Load() != 11 {
+			t.Errorf("ten requests took %v and %d fetches; want 1s and 11 in all", took, w.up.asked.Load())
+		}
+		control = "max-age=60"
+		w.want(nil, "miss/absent: body")
+		w.want(nil, "hit/fresh: body")
+	})
+}

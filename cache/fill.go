@@ -37,6 +37,8 @@ type fill struct {
 	e       *Engine
 	req     *Request // the owner's; only Site, Host, Target and Fields are used
 	primary string
+	key     storage.Key   // what the request looked up
+	at      storage.Key   // where the response is stored; known from admit on
 	keys    []storage.Key // under which it stands in Engine.fills; guarded by Engine.mu
 	base    *storage.Meta // what the request's condition names, or nil
 	list    *storage.Meta // the list of variants that look-up found, or nil
@@ -87,21 +89,23 @@ func (e *Engine) enter(t *transaction) (*fill, entry) {
 	if e.closed {
 		return nil, entryClosed
 	}
-	if f := e.fills[t.key]; f != nil {
-		if f.admits(t.req) {
-			f.refs.Add(1)
-			return f, entryReader
-		}
+	alone := e.unshared.has(t.key, t.now)
+	switch f := e.fills[t.key]; {
+	case alone:
+	case f != nil && f.admits(t.req):
+		f.refs.Add(1)
+		return f, entryReader
+	case f != nil:
 		e.detach(f)
-	} else if e.landedShard(t.key).Load() != t.landed {
+	case e.landedShard(t.key).Load() != t.landed:
 		return nil, entryLanded
 	}
-	if len(e.fills) >= e.FillsMax {
+	if e.FillsRunning() >= e.FillsMax {
 		return nil, entryFull
 	}
 	f := e.newFill(t)
 	f.refs.Store(2)
-	e.begin(f, t.key)
+	e.begin(f, alone)
 	return f, entryOwner
 }
 
@@ -115,12 +119,12 @@ func (e *Engine) revalidateBehind(t *transaction) {
 		}
 		e.detach(f)
 	}
-	if e.closed || len(e.fills) >= e.FillsMax {
+	if e.closed || e.FillsRunning() >= e.FillsMax {
 		return
 	}
 	f := e.newFill(t)
 	f.refs.Store(1)
-	e.begin(f, t.key)
+	e.begin(f, false)
 }
 
 // newFill stamps the fill before anything is sent: what upstream answers is at
@@ -128,7 +132,7 @@ func (e *Engine) revalidateBehind(t *transaction) {
 func (e *Engine) newFill(t *transaction) *fill {
 	ctx, cancel := context.WithCancelCause(e.ctx)
 	f := &fill{
-		e: e, req: t.req, primary: t.primary, list: t.list,
+		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list,
 		stamp: e.Purges.Applied(), cancel: cancel,
 		ready: make(chan struct{}),
 	}
@@ -157,11 +161,15 @@ func (f *fill) unconditional() {
 	f.base = nil
 }
 
-// begin registers the fill and runs it. Engine.mu is held.
-func (e *Engine) begin(f *fill, k storage.Key) {
-	f.keys = []storage.Key{k}
-	e.fills[k] = f
+// begin runs the fill, and registers it for others to join unless it is for
+// one request alone. Engine.mu is held.
+func (e *Engine) begin(f *fill, alone bool) {
+	if !alone {
+		f.keys = []storage.Key{f.key}
+		e.fills[f.key] = f
+	}
 	e.running.Add(1)
+	e.count.Add(1)
 	go f.run()
 }
 
@@ -224,6 +232,7 @@ func (f *fill) release() {
 // run is the fill's goroutine: ask, settle, and copy the body if it is shared.
 func (f *fill) run() {
 	defer f.e.running.Done()
+	defer f.e.count.Add(-1)
 	defer f.release()
 	age := time.AfterFunc(f.e.FillTimeout, func() { f.cancel(errFillAge) })
 	stall := time.AfterFunc(f.e.StallTimeout, func() { f.cancel(errHeadersLate) })
@@ -317,7 +326,7 @@ func (f *fill) land(err error) {
 			f.e.Log.Warn("commit failed", "key", f.primary, "error", commit)
 		}
 		if f.detached.Load() {
-			_ = f.e.Store.Delete(f.keys[len(f.keys)-1])
+			_ = f.e.Store.Delete(f.at)
 		}
 	}
 	if err != nil && !errors.Is(err, errNobody) {

@@ -321,6 +321,7 @@ func (t *transaction) passBecause(r Reason) step {
 // state must not land in between.
 func (t *transaction) pass() step {
 	t.leave()
+	t.ans.Collapsed = false
 	response, err := t.req.Site.Upstream.RoundTrip(t.req.Forward.Pass(t.ctx))
 	if err != nil {
 		t.err = classify(err)

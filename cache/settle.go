@@ -31,10 +31,13 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 		return
 	}
 	f.result, f.why, f.response = resultPrivate, why, response
+	if why == ReasonTooLarge || provesUnshared(f.verdict, f.status) {
+		f.e.unshared.add(f.key, arrived)
+	}
 	if f.base != nil && f.status < http.StatusInternalServerError && !f.detached.Load() {
 		// Upstream has said that there is something else now, so that the
 		// old content must not come back as stale (RFC 9111 section 4.3.3).
-		_ = f.e.Store.Delete(f.keys[0])
+		_ = f.e.Store.Delete(f.key)
 	}
 }
 
@@ -53,12 +56,12 @@ func (f *fill) refresh(asked, arrived time.Time, response *http.Response) {
 	}
 	if f.verdict != rfc9111.CanStore {
 		// The 304 took back what the stored response had allowed.
-		_ = f.e.Store.Delete(f.keys[0])
+		_ = f.e.Store.Delete(f.key)
 		return
 	}
-	err := f.e.Store.Refresh(f.keys[0], m)
+	err := f.e.Store.Refresh(f.key, m)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		f.e.Log.Warn("refresh failed", "key", f.keys[0], "error", err)
+		f.e.Log.Warn("refresh failed", "key", f.key, "error", err)
 	}
 }
 
@@ -94,6 +97,8 @@ func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
 	}
 	f.result, f.meta, f.stream = resultStream, m, newStream(w, response.ContentLength, f.e.StallTimeout, func() int { return int(f.refs.Load()) - 1 })
 	f.tagged.Store(m)
+	f.at = key
+	f.e.unshared.remove(f.key)
 	f.alias(key)
 	return ReasonNone
 }
@@ -126,7 +131,7 @@ func (f *fill) alias(k storage.Key) {
 	e := f.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.detached.Load() || e.fills[k] != nil {
+	if f.detached.Load() || len(f.keys) == 0 || e.fills[k] != nil {
 		return
 	}
 	f.keys = append(f.keys, k)
