@@ -89,11 +89,18 @@ func (r *reader) leave() {
 
 // append takes the body's next bytes. When the store refuses them, it calls
 // relay once, which takes the fill out of the map, and keeps p for the readers.
+//
+// The bytes that complete a body of declared length are shown to the readers
+// at its end, after the commit: a client that has all of a response, and asks
+// again at once, gets a hit.
 func (s *stream) append(ctx context.Context, p []byte, relay func()) error {
 	if !s.relaying.Load() {
 		n, err := s.writer.Write(p)
 		s.mu.Lock()
-		s.base = s.stored.Add(int64(n))
+		s.base += int64(n)
+		if s.base != s.declared || err != nil {
+			s.stored.Store(s.base)
+		}
 		s.relaying.Store(err != nil)
 		s.signalWake()
 		s.mu.Unlock()
@@ -201,6 +208,9 @@ func (s *stream) commit() error {
 func (s *stream) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.relaying.Load() {
+		s.stored.Store(s.base)
+	}
 	s.ended, s.err = true, err
 	s.signalWake()
 }

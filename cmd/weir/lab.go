@@ -15,6 +15,7 @@ type labCommand struct {
 	State     string       `help:"Directory that keeps everything between runs. Default: a temporary one." type:"path" placeholder:"DIR"`
 	PortBase  int          `help:"First port; the next ones follow. Default: 8400, or free ports if one of those is taken." placeholder:"PORT"`
 	NoDelay   bool         `help:"Do not simulate the regions' network delay."`
+	NoShield  bool         `help:"Let the PoPs ask the origin themselves, without a shield between."`
 	ReadyFile string       `help:"File to write once everything answers: where everything is, as JSON." type:"path" placeholder:"FILE"`
 	Memory    config.Bytes `help:"Memory budget of each node." default:"256MiB" placeholder:"BYTES"`
 	Disk      config.Bytes `help:"Disk budget of each node." default:"1GiB" placeholder:"BYTES"`
@@ -26,7 +27,7 @@ type labCommand struct {
 func (c labCommand) Run(env *environment) error {
 	return lab.Run(env.ctx, lab.Options{
 		Site: c.Site, Origin: c.Origin, PoPs: c.PoPs, State: c.State, PortBase: c.PortBase, UsualPorts: true, Command: os.Args[0],
-		NoDelay: c.NoDelay, ReadyFile: c.ReadyFile, Memory: c.Memory, Disk: c.Disk, Access: c.Access,
+		NoDelay: c.NoDelay, NoShield: c.NoShield, ReadyFile: c.ReadyFile, Memory: c.Memory, Disk: c.Disk, Access: c.Access,
 		Log: env.logger(config.Log{Level: c.LogLevel, Format: config.LogFormat(c.LogFormat)}), Out: env.out,
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // fileBytesMax bounds a configuration file: a thousand sites fit, and the YAML
@@ -133,7 +134,9 @@ func (c *Config) check(root spot) {
 	c.Limits.check(root.field("limits"))
 
 	shields := root.field("shields")
-	shields.needsOne(len(c.Shields), "shield")
+	if slices.ContainsFunc(c.PoPs, func(p *PoP) bool { return p.Shield != NoShield }) {
+		shields.needsOne(len(c.Shields), "shield, or write shield: none for every PoP")
+	}
 	for i, s := range c.Shields {
 		s.check(shields.item(i))
 	}

@@ -18,7 +18,7 @@ type PoP struct {
 
 	Memory Bytes  `yaml:"memory"` // default 256MiB
 	Disk   Bytes  `yaml:"disk"`   // default 1GiB
-	Shield string `yaml:"shield"` // name of its shield; default: the first
+	Shield string `yaml:"shield"` // name of its shield, or none to ask the origins itself; default: the first
 	TLS    *TLS   `yaml:"tls"`    // default: the file's tls
 }
 
@@ -30,6 +30,9 @@ type TLS struct {
 }
 
 func (p *PoP) setDefaults() { *p = PoP{Memory: defaultMemory, Disk: defaultDisk} }
+
+// NoShield in place of a shield's name makes a PoP ask the origins itself.
+const NoShield = "none"
 
 func (p *PoP) complete(c *Config) {
 	follow(&p.PublicHTTP, "http", p.HTTP)
@@ -85,7 +88,7 @@ func (p *PoP) checkHTTPS(at spot, c *Config) {
 }
 
 func (p *PoP) checkShield(at spot, c *Config) {
-	if p.Shield == "" || c.Shield(p.Shield) != nil {
+	if p.Shield == "" || p.Shield == NoShield || c.Shield(p.Shield) != nil {
 		return
 	}
 	known := make([]string, 0, len(c.Shields))

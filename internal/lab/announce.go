@@ -21,7 +21,10 @@ func (l *Lab) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	c := l.config
-	urls := []string{c.Control.URL, "http://" + l.router.Addr(), c.Shields[0].URL}
+	urls := []string{c.Control.URL, "http://" + l.router.Addr()}
+	for _, s := range c.Shields {
+		urls = append(urls, s.URL)
+	}
 	for _, p := range c.PoPs {
 		urls = append(urls, "http://"+p.Admin)
 	}
@@ -72,9 +75,12 @@ func well(ctx context.Context, url string) error {
 func (l *Lab) announce(context.Context) error {
 	c := l.config
 	l.Ready = ready.File{
-		Site: siteName, Origin: l.Ready.Origin, Shield: c.Shields[0].URL, Control: c.Control.URL,
+		Site: siteName, Origin: l.Ready.Origin, Control: c.Control.URL,
 		Token: string(c.Tokens.API), Router: "http://" + l.router.Addr(), CAFile: l.authority.File(),
 		PID: os.Getpid(),
+	}
+	for _, s := range c.Shields {
+		l.Ready.Shield = s.URL
 	}
 	for _, p := range c.PoPs {
 		l.Ready.PoPs = append(l.Ready.PoPs, ready.PoP{
@@ -146,7 +152,9 @@ func (l *Lab) Table() string {
 		row(p.Name, l.config.PoPs[i].Region, p.HTTP, p.HTTPS, p.Admin)
 	}
 	row("router", "", l.Ready.Router, "", l.Ready.Router)
-	row("shield", homeRegion, l.Ready.Shield, "", l.Ready.Shield)
+	if l.Ready.Shield != "" {
+		row("shield", homeRegion, l.Ready.Shield, "", l.Ready.Shield)
+	}
 	row("control", homeRegion, l.Ready.Control, "", l.Ready.Control)
 	row("origin", homeRegion, l.Ready.Origin)
 	_ = w.Flush()

@@ -51,6 +51,8 @@ type Options struct {
 	UsualPorts bool
 	// NoDelay turns the simulated network off.
 	NoDelay bool
+	// NoShield makes the PoPs ask the origin themselves.
+	NoShield bool
 	// ReadyFile is written once everything answers; "" for none.
 	ReadyFile string
 	// NoShare keeps the lab out of the place where other commands look for a
@@ -69,9 +71,10 @@ type Options struct {
 }
 
 const (
-	siteName   = "lab"
-	bucketName = "site"
-	shieldName = "shield"
+	siteName    = "lab"
+	bucketName  = "site"
+	shieldName  = "shield"
+	controlName = "control"
 	// homeRegion is where origin, shield and control stand.
 	homeRegion = "iad"
 	popsMax    = 12
@@ -235,7 +238,7 @@ func (l *Lab) openState(context.Context) (err error) {
 	if l.state, err = filepath.Abs(l.o.State); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(l.state, shieldName)); err == nil {
+	if _, err := os.Stat(filepath.Join(l.state, controlName)); err == nil {
 		l.again = true
 	}
 	return os.MkdirAll(l.state, 0o700)
@@ -266,15 +269,19 @@ func (l *Lab) configure(context.Context) error {
 	}
 	c.Control.Listen, c.Control.NATS.Listen = l.address(1), l.address(2)
 	c.Router = &config.Router{Name: "router", Listen: l.address(0)}
-	c.Shields = []*config.Shield{{
-		Name: shieldName, Region: homeRegion, Listen: l.address(3), Memory: l.o.Memory, Disk: l.o.Disk,
-	}}
+	shield := config.NoShield
+	if !l.o.NoShield {
+		shield = shieldName
+		c.Shields = []*config.Shield{{
+			Name: shieldName, Region: homeRegion, Listen: l.address(3), Memory: l.o.Memory, Disk: l.o.Disk,
+		}}
+	}
 	for i, r := range l.table.Regions()[:l.o.PoPs] {
 		base := portsPerLab(i)
 		c.PoPs = append(c.PoPs, &config.PoP{
 			Name: r.Name, Region: r.Name, Lat: r.Lat, Lon: r.Lon,
 			HTTP: l.address(base), HTTPS: l.address(base + 1), Admin: l.address(base + 2),
-			Memory: l.o.Memory, Disk: l.o.Disk, Shield: shieldName,
+			Memory: l.o.Memory, Disk: l.o.Disk, Shield: shield,
 		})
 	}
 	l.config = c
@@ -312,6 +319,9 @@ func (l *Lab) startControl(ctx context.Context) (err error) {
 }
 
 func (l *Lab) startShield(ctx context.Context) (err error) {
+	if l.o.NoShield {
+		return nil
+	}
 	conf := l.config.Shields[0]
 	l.shield, err = node.StartShield(ctx, l.config, conf.Name, node.Env{
 		Log:          l.o.Log,

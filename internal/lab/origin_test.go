@@ -246,3 +246,17 @@ func TestRouter(t *testing.T) {
 		}
 	}
 }
+
+// Without a shield the PoPs ask the origin themselves.
+func TestWithoutShield(t *testing.T) {
+	l := start(t, lab.Options{NoShield: true, Site: site(t, map[string]string{"index.html": "home"})})
+	for _, pop := range l.Ready.PoPs {
+		c := of(clients(t, l.Ready), pop.Name)[0]
+		first := c.do(t, "GET", "/")
+		if got := first.Header.Get("Via"); got != "1.1 "+pop.Name || first.body != "home" {
+			t.Errorf("%s: Via %q, %q", pop.Name, got, first.body)
+		}
+		wantTier(t, "first", first, pop.Name, "fwd=uri-miss", "stored")
+		wantTier(t, "second", c.do(t, "GET", "/"), pop.Name, "hit")
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"time"
 
-	"weir/cache"
 	"weir/cache/httpcache"
 	"weir/edge"
 	"weir/internal/config"
@@ -21,9 +20,10 @@ import (
 // Edge is one node of a PoP.
 type Edge struct {
 	*tier
-	upstream *shield.Client
-	server   *edge.Server
-	admin    net.Listener
+	shield  *shield.Client // nil for an edge that asks the origins itself
+	origins origins
+	server  *edge.Server
+	admin   net.Listener
 }
 
 // StartEdge opens the files and sockets of the PoP named.
@@ -38,25 +38,39 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 	}
 	if err = e.bind(c, pop, env); err != nil {
 		e.tier.close()
+		e.closeUpstream()
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
 	return e, nil
 }
 
+// upstream is the PoP's shield, for every site, or else the site's origin.
+func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, env Env) (_ http.RoundTripper, err error) {
+	if pop.Shield == config.NoShield {
+		return e.origins.open(site, env)
+	}
+	if e.shield == nil {
+		e.shield, err = shield.NewClient(shield.ClientOptions{
+			URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Applied: e.index.Applied,
+			Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout,
+		})
+	}
+	return e.shield, err
+}
+
+func (e *Edge) closeUpstream() {
+	if e.shield != nil {
+		e.shield.Close()
+	}
+	if err := e.origins.Close(); err != nil {
+		e.log.Warn("origin", "error", err)
+	}
+}
+
 func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
-	e.upstream, err = shield.NewClient(shield.ClientOptions{
-		URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Applied: e.index.Applied, Dial: env.DialUpstream,
-		HeaderTimeout: shieldHeaderTimeout,
-	})
+	sites, err := sitesOf(c, func(site *config.Site) (http.RoundTripper, error) { return e.upstream(c, pop, site, env) })
 	if err != nil {
 		return err
-	}
-	sites := httpcache.NewSites()
-	for _, s := range c.Sites {
-		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), IgnoreQuery: s.Policy.KeyIgnoreQuery, Upstream: e.upstream}
-		if err := sites.Add(site, s.Hosts...); err != nil {
-			return err
-		}
 	}
 	handler, err := httpcache.New(httpcache.Options{Node: e.name, Engine: e.engine, Sites: sites, Observe: e.telemetry.Observe})
 	if err != nil {
@@ -97,7 +111,7 @@ func (e *Edge) AdminAddr() string { return addrOf(e.admin) }
 
 // Run serves until ctx ends and gives everything back.
 func (e *Edge) Run(ctx context.Context) error {
-	defer e.upstream.Close()
+	defer e.closeUpstream()
 	serve := []func(context.Context) error{e.server.Run}
 	if e.admin != nil {
 		serve = append(serve, func(ctx context.Context) error { return serveHTTP(ctx, e.admin, e.telemetry.Handler(), e.log) })
