@@ -134,8 +134,8 @@ func (c *Config) check(root spot) {
 	c.Limits.check(root.field("limits"))
 
 	shields := root.field("shields")
-	if slices.ContainsFunc(c.PoPs, func(p *PoP) bool { return p.Shield != NoShield }) {
-		shields.needsOne(len(c.Shields), "shield, or write shield: none for every PoP")
+	if len(c.PoPs) == 0 || slices.ContainsFunc(c.PoPs, func(p *PoP) bool { return p.Shield != NoShield }) {
+		shields.needsOne(len(c.Shields), "shield")
 	}
 	for i, s := range c.Shields {
 		s.check(shields.item(i))
