@@ -25,6 +25,8 @@ type Answer struct {
 	UpstreamCacheStatus string
 	// Now is when the engine decided; Age and TTL count from it.
 	Now time.Time
+	// Epoch is the purge log in which Meta's stamp counts.
+	Epoch string
 	// Tier is where a stored object was read from.
 	Tier storage.Tier
 

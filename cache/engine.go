@@ -16,6 +16,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +27,25 @@ import (
 )
 
 // StampField is the response field in which a shield tells an edge the stamp
-// of the object it answers with. It never leaves weir's own tiers.
+// of the object it answers with, in the form of Version. It never leaves weir's
+// own tiers.
 const StampField = "Weir-Stamp"
+
+// Version is how the tiers write a purge version to each other: with the
+// identity of the log that it counts in.
+func Version(epoch string, version uint64) string {
+	return epoch + ":" + strconv.FormatUint(version, 10)
+}
+
+// ParseVersion reads what Version wrote.
+func ParseVersion(text string) (epoch string, version uint64, ok bool) {
+	cut := strings.LastIndexByte(text, ':')
+	if cut < 0 {
+		return "", 0, false
+	}
+	version, err := strconv.ParseUint(text[cut+1:], 10, 64)
+	return text[:cut], version, err == nil
+}
 
 // Purges says what has been purged; purge.Index is one.
 type Purges interface {
@@ -39,9 +58,12 @@ type Purges interface {
 	// NewestTag is the newest purge of scope tag in a site. A fill whose
 	// response has not arrived has unknown tags, so any may cover it.
 	NewestTag(site string) uint64
-	// Trusted says whether this node's view of the log may be relied on.
-	// While it is false no stored object is fresh (promise P4).
-	Trusted() bool
+	// Position is the identity of the log and Applied, read together. Versions
+	// and stamps of different logs have nothing to do with each other.
+	Position() (epoch string, applied uint64)
+	// Trusted says whether this node's view of the log may be relied on at
+	// now. While it is false no stored object is fresh (promise P4).
+	Trusted(now time.Time) bool
 }
 
 // Site is one site's policy and where its content comes from.

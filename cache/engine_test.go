@@ -34,8 +34,9 @@ func (p *purges) Applied() uint64 { return p.applied.Load() }
 func (p *purges) Covering(_, _, _ string, _ []string) (uint64, uint64) {
 	return p.hard.Load(), p.soft.Load()
 }
-func (p *purges) NewestTag(string) uint64 { return p.tag.Load() }
-func (p *purges) Trusted() bool           { return !p.distrusted.Load() }
+func (p *purges) NewestTag(string) uint64    { return p.tag.Load() }
+func (p *purges) Position() (string, uint64) { return "e", p.Applied() }
+func (p *purges) Trusted(time.Time) bool     { return !p.distrusted.Load() }
 
 // upstream answers with what the test put in, and counts.
 type upstream struct {

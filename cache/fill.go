@@ -42,7 +42,8 @@ type fill struct {
 	keys    []storage.Key // under which it stands in Engine.fills; guarded by Engine.mu
 	base    *storage.Meta // what the request's condition names, or nil
 	list    *storage.Meta // the list of variants that look-up found, or nil
-	stamp   uint64        // purge version when the fill began (promise P3)
+	epoch   string        // the purge log when the fill began
+	stamp   uint64        // the version in force then (promise P3)
 	out     *http.Request
 	cancel  context.CancelCauseFunc
 	// refs counts the goroutine, the owner and the readers; the last one
@@ -131,9 +132,10 @@ func (e *Engine) revalidateBehind(t *transaction) {
 // least as new as every purge applied by now.
 func (e *Engine) newFill(t *transaction) *fill {
 	ctx, cancel := context.WithCancelCause(e.ctx)
+	epoch, applied := e.Purges.Position()
 	f := &fill{
 		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list,
-		stamp: e.Purges.Applied(), cancel: cancel,
+		epoch: epoch, stamp: applied, cancel: cancel,
 		ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)

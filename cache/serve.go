@@ -104,6 +104,9 @@ func (t *transaction) lookup() step {
 	t.now = time.Now()
 	t.ans.Now = t.now
 	t.list, t.soft = nil, false
+	// Before the store: an object found after the node went over to another
+	// log must not be told as one of the new log's.
+	t.ans.Epoch, _ = t.e.Purges.Position()
 	t.key = storage.KeyOf(t.primary)
 	t.landed = t.e.landedShard(t.key).Load()
 	found := t.open("")
@@ -158,7 +161,7 @@ func (t *transaction) judge() step {
 		return stepCollapse
 	}
 	t.soft = soft
-	if !t.e.Purges.Trusted() {
+	if !t.e.Purges.Trusted(t.now) {
 		t.ans.Reason = ReasonExpired
 		return stepCollapse
 	}
@@ -246,6 +249,7 @@ func (t *transaction) wait() step {
 	t.ans.Now = t.now
 	t.ans.Collapsed = !t.owner
 	t.ans.FwdStatus = t.fill.status
+	t.ans.Epoch = t.fill.epoch
 	t.ans.UpstreamCacheStatus = t.fill.upstreamCacheStatus
 	switch t.fill.result {
 	case resultStream:
@@ -350,7 +354,7 @@ func (t *transaction) failed() step {
 }
 
 func (t *transaction) staleUsable() bool {
-	return t.object != nil && t.e.Purges.Trusted() &&
+	return t.object != nil && t.e.Purges.Trusted(t.now) &&
 		t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy)
 }
 

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"weir/cache/rfc9111"
@@ -147,23 +146,24 @@ func (f *fill) newMeta(status int, header http.Header, stored rfc9111.Stored, wi
 	}
 	return &storage.Meta{
 		Site: f.req.Site.Name, Host: f.req.Host, Target: f.req.Target,
-		Stamp: min(f.stamp, stampOf(with.Header, f.stamp)), Tags: rfc9111.Tags(header),
+		Stamp: f.stampOf(with.Header), Tags: rfc9111.Tags(header),
 		Status: status, Header: rfc9111.AppendFields(nil, header),
 		ETag: header.Get("ETag"), LastModified: header.Get("Last-Modified"),
 		Stored: stored,
 	}
 }
 
-// stampOf reads the stamp that a shield's answer carries; own where there is
-// none, because the answer then comes from the origin itself.
-func stampOf(h http.Header, own uint64) uint64 {
+// stampOf reads the stamp that a shield's answer carries. Without one the
+// answer comes from the origin itself, and is as new as the fill. One of
+// another log says nothing here: any purge may cover the object.
+func (f *fill) stampOf(h http.Header) uint64 {
 	field := h.Get(StampField)
 	if field == "" {
-		return own
+		return f.stamp
 	}
-	v, err := strconv.ParseUint(field, 10, 64)
-	if err != nil {
+	epoch, version, ok := ParseVersion(field)
+	if !ok || epoch != f.epoch {
 		return 0
 	}
-	return v
+	return min(version, f.stamp)
 }

@@ -103,8 +103,10 @@ type Follower struct {
 		last  uint64
 		open  bool
 	}
-	gapAfter uint64 // the version after which the last session saw a gap
-	gapSeen  bool
+	// unwritten is why the last batch is not in the journal; nil when it is.
+	unwritten error
+	gapAfter  uint64 // the version after which the last session saw a gap
+	gapSeen   bool
 }
 
 // Status is what a Follower knows about its own lag; /healthz and metrics show
@@ -115,10 +117,11 @@ type Status struct {
 	Newest  uint64    // newest version known to exist
 	Contact time.Time // when the log last answered
 	// Current is a moment up to which every accepted purge has been applied.
-	Current  time.Time
-	CaughtUp bool   // see CaughtUp
-	Trusted  bool   // see Index.Trusted
-	Error    string // why the last session ended; "" while one runs
+	Current   time.Time
+	CaughtUp  bool   // see CaughtUp
+	Trusted   bool   // see Index.Trusted
+	Unwritten string // why purges that were read are not in force: the journal fails; "" if it does not
+	Error     string // why the last session ended; "" while one runs
 	// Counters since the start.
 	Records, Batches, Distrusts, Resets, Sessions uint64
 }
@@ -141,7 +144,7 @@ func NewFollower(o FollowerOptions) (*Follower, error) {
 		return nil, err
 	}
 	f := &Follower{FollowerOptions: o, caughtUp: make(chan struct{})}
-	f.Index.trusted.Store(false)
+	f.Index.trust(time.Time{})
 	epoch, applied, err := f.Journal.State()
 	if err != nil {
 		return nil, err
@@ -152,6 +155,7 @@ func NewFollower(o FollowerOptions) (*Follower, error) {
 	if got := f.Index.Applied(); got != applied {
 		return nil, fmt.Errorf("purge journal says %d applied, its records end at %d", applied, got)
 	}
+	f.Index.follow(epoch)
 	f.status.Epoch, f.status.Newest = epoch, applied
 	return f, nil
 }
@@ -181,7 +185,10 @@ func (f *Follower) Status() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.status
-	s.Applied, s.Trusted = f.Index.Applied(), f.Index.Trusted()
+	if f.unwritten != nil {
+		s.Unwritten = f.unwritten.Error()
+	}
+	s.Applied, s.Trusted = f.Index.Applied(), f.Index.Trusted(time.Now())
 	s.Newest = max(s.Newest, s.Applied)
 	return s
 }
@@ -192,6 +199,8 @@ func (f *Follower) Healthy() error {
 	switch s := f.Status(); {
 	case s.Trusted:
 		return nil
+	case s.Unwritten != "":
+		return fmt.Errorf("purge journal: %s", s.Unwritten)
 	case s.Error != "":
 		return fmt.Errorf("purge log: %s", s.Error)
 	case !s.CaughtUp:
@@ -208,7 +217,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var pulse sync.WaitGroup
 	pulse.Go(func() { f.pulse(ctx) })
-	defer f.Index.trusted.Store(false)
+	defer f.Index.trust(time.Time{})
 	defer pulse.Wait()
 	defer cancel()
 

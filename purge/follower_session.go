@@ -132,13 +132,13 @@ func (f *Follower) reset(state LogState) error {
 	f.Log.Log(context.Background(), level, what, "node", f.Name,
 		"old_epoch", f.epoch(), "new_epoch", state.Epoch, "applied", f.Index.Applied(), "last", state.Last)
 	f.mu.Lock()
-	f.Index.trusted.Store(false)
+	f.Index.trust(time.Time{})
 	f.status.Current, f.proof.open, f.aimed = time.Time{}, false, false
 	f.mu.Unlock()
 	if err := f.Reset(); err != nil {
 		return fmt.Errorf("drop what was stored under the old purge log: %w", err)
 	}
-	f.Index.Reset()
+	f.Index.Reset(state.Epoch)
 	if err := f.Reset(); err != nil {
 		return fmt.Errorf("drop what was stored under the old purge log: %w", err)
 	}
@@ -220,7 +220,7 @@ func (f *Follower) gapAgain(after uint64) bool {
 // force, then told. A crash after the first repeats the second from the
 // journal; a crash after the second only leaves control to wait.
 func (f *Follower) apply(batch []Record) error {
-	if err := f.Journal.Append(batch); err != nil {
+	if err := f.journal(batch); err != nil {
 		return err
 	}
 	f.Index.Apply(batch)
@@ -232,6 +232,20 @@ func (f *Follower) apply(batch []Record) error {
 	f.mu.Unlock()
 	f.weigh()
 	return nil
+}
+
+// journal writes a batch down. A node that cannot, but has read what others
+// may confirm, must not go on as if it had not: it is not trusted until a later
+// attempt succeeds.
+func (f *Follower) journal(batch []Record) error {
+	err := f.Journal.Append(batch)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unwritten = err
+	if err != nil {
+		f.Index.trust(time.Time{})
+	}
+	return err
 }
 
 // weigh settles an open proof, notices that the node has caught up, and decides
@@ -247,9 +261,9 @@ func (f *Follower) weigh() {
 		f.status.CaughtUp = true
 		f.caughtUpOnce.Do(func() { close(f.caughtUp) })
 	}
-	// The next look is one heartbeat away: trust must have ended by then.
-	fresh := !f.status.Current.IsZero() && time.Since(f.status.Current) < f.LagMax-f.Heartbeat
-	f.Index.trusted.Store(f.status.CaughtUp && fresh)
+	if f.status.CaughtUp && !f.status.Current.IsZero() && f.unwritten == nil {
+		f.Index.trust(f.status.Current.Add(f.LagMax))
+	}
 }
 
 // watch asks the log for its end, once a heartbeat, beside the feed: the

@@ -81,7 +81,7 @@ func (n *node) stop() {
 	if err := <-n.done; err != nil {
 		n.t.Errorf("Run: %v", err)
 	}
-	if n.index.Trusted() {
+	if n.index.Trusted(time.Now()) {
 		n.t.Error("the index is trusted although nobody follows the log")
 	}
 	if err := n.journal.Close(); err != nil {
@@ -127,13 +127,13 @@ func TestFollowerAppliesAndAnnounces(t *testing.T) {
 			said = append(said, a)
 		})
 		n.open()
-		if n.index.Trusted() || n.Healthy() == nil {
+		if n.index.Trusted(time.Now()) || n.Healthy() == nil {
 			t.Error("trusted before it has caught up")
 		}
 		n.run()
 		<-n.CaughtUp()
 		synctest.Wait()
-		if !n.index.Trusted() || n.Healthy() != nil {
+		if !n.index.Trusted(time.Now()) || n.Healthy() != nil {
 			t.Errorf("not trusted after catching up: %v", n.Healthy())
 		}
 		n.wantCovered("/b", 2)
@@ -218,17 +218,17 @@ func TestTrustEndsWhenTheLogIsAway(t *testing.T) {
 		n.start()
 		<-n.CaughtUp()
 		sleep(20 * time.Second)
-		if !n.index.Trusted() {
+		if !n.index.Trusted(time.Now()) {
 			t.Fatal("not trusted while in touch")
 		}
 		n.link.Partition(true)
 		missed := appendTo(t, log, "/a")
 		sleep(8 * time.Second)
-		if !n.index.Trusted() {
+		if !n.index.Trusted(time.Now()) {
 			t.Error("trust ended early")
 		}
 		sleep(2 * time.Second)
-		if n.index.Trusted() {
+		if n.index.Trusted(time.Now()) {
 			t.Error("trusted for longer than LagMax")
 		}
 		if err := n.Healthy(); err == nil {
@@ -236,7 +236,7 @@ func TestTrustEndsWhenTheLogIsAway(t *testing.T) {
 		}
 		n.link.Partition(false)
 		sleep(3 * time.Second)
-		if !n.index.Trusted() || n.Healthy() != nil {
+		if !n.index.Trusted(time.Now()) || n.Healthy() != nil {
 			t.Errorf("not trusted 3 s after the partition: %v", n.Healthy())
 		}
 		n.wantCovered("/a", missed)
@@ -254,7 +254,7 @@ func TestNotTrustedAfterRestartUntilCaughtUp(t *testing.T) {
 		n.link.Partition(true)
 		n.start()
 		sleep(time.Minute)
-		if n.index.Trusted() || n.Healthy() == nil {
+		if n.index.Trusted(time.Now()) || n.Healthy() == nil {
 			t.Error("trusted without having reached the log")
 		}
 		n.link.Partition(false)

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // IndexOptions sets the limits of an Index. The zero value gives the defaults.
@@ -36,7 +38,13 @@ type Index struct {
 	// applied is stored after the maps have been updated, so that whoever
 	// loads v from it and then asks Covering sees the effects of v.
 	applied atomic.Uint64
-	trusted atomic.Bool
+	// epoch is the identity of the log that applied counts in.
+	epoch atomic.Pointer[string]
+	// trustedUntil is when trust ends unless it is renewed, in nanoseconds
+	// since born; a look-up compares it with its own moment, so that a node
+	// that stood still does not trust what it knew before.
+	trustedUntil atomic.Int64
+	born         time.Time
 
 	// mu guards what follows. It is held for one batch at a time, so that a
 	// purge of 10,000 targets is in force whole or not at all.
@@ -57,8 +65,10 @@ func NewIndex(o IndexOptions) *Index {
 		seed:         maphash.MakeSeed(),
 		sites:        make(map[string]*siteIndex),
 		changed:      make(chan struct{}),
+		born:         time.Now(),
 	}
-	x.trusted.Store(true)
+	x.follow("")
+	x.trustedUntil.Store(math.MaxInt64)
 	return x
 }
 
@@ -66,10 +76,37 @@ func NewIndex(o IndexOptions) *Index {
 // the effects of every purge up to v.
 func (x *Index) Applied() uint64 { return x.applied.Load() }
 
-// Trusted says whether this node knows the log well enough to answer from its
-// store: it has caught up since it started, and was in touch with the log
-// within FollowerOptions.LagMax (promise P4).
-func (x *Index) Trusted() bool { return x.trusted.Load() }
+// Trusted says whether this node knows the log well enough at now to answer
+// from its store: it has caught up since it started, and was in touch with the
+// log within FollowerOptions.LagMax (promise P4).
+func (x *Index) Trusted(now time.Time) bool {
+	return int64(now.Sub(x.born)) < x.trustedUntil.Load()
+}
+
+// trust renews or, with the zero time, ends it.
+func (x *Index) trust(until time.Time) {
+	if until.IsZero() {
+		x.trustedUntil.Store(0)
+		return
+	}
+	x.trustedUntil.Store(int64(until.Sub(x.born)))
+}
+
+// Position is the log that this node follows and the newest version in force.
+// While the node goes over to another log, the version may be lower than the
+// log's, never higher.
+func (x *Index) Position() (epoch string, applied uint64) {
+	for {
+		before := x.epoch.Load()
+		applied = x.applied.Load()
+		if after := x.epoch.Load(); after == before {
+			return *before, applied
+		}
+	}
+}
+
+// follow sets the identity of the log. applied must count in it, or be 0.
+func (x *Index) follow(epoch string) { x.epoch.Store(&epoch) }
 
 // Covering gives the newest hard and the newest soft purge whose scope covers
 // an object; 0 where there is none. host is canonical, target is the normalised
@@ -100,11 +137,24 @@ func (x *Index) NewestTag(site string) uint64 {
 // WaitApplied returns nil as soon as Applied is v or more, and ctx's error when
 // ctx ends first.
 func (x *Index) WaitApplied(ctx context.Context, v uint64) error {
+	return x.wait(ctx, func() bool { return x.Applied() >= v })
+}
+
+// WaitPosition returns nil as soon as the node follows the log that epoch names
+// and has v or more in force, and ctx's error when ctx ends first.
+func (x *Index) WaitPosition(ctx context.Context, epoch string, v uint64) error {
+	return x.wait(ctx, func() bool {
+		e, applied := x.Position()
+		return e == epoch && applied >= v
+	})
+}
+
+func (x *Index) wait(ctx context.Context, reached func() bool) error {
 	for {
 		x.mu.RLock()
 		changed := x.changed
 		x.mu.RUnlock()
-		if x.Applied() >= v {
+		if reached() {
 			return nil
 		}
 		select {
@@ -170,14 +220,17 @@ func (x *Index) foldLargest(version uint64) {
 	largest.fold(version)
 }
 
-// Reset forgets everything, for a node whose log was replaced by another. What
-// was stored under the old log has to be dropped around it; see Follower.
-func (x *Index) Reset() {
+// Reset forgets everything, for a node whose log was replaced by the one that
+// epoch names. What was stored under the old log has to be dropped around it;
+// see Follower.
+func (x *Index) Reset(epoch string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	clear(x.sites)
 	x.floor, x.targets = 0, 0
 	x.advance(0)
+	x.follow(epoch) // after advance, see Position
+	x.signal()
 }
 
 // advance makes v visible and wakes who waits. mu is held.
@@ -186,6 +239,11 @@ func (x *Index) advance(v uint64) {
 		return
 	}
 	x.applied.Store(v)
+	x.signal()
+}
+
+// signal wakes who waits for another position. mu is held.
+func (x *Index) signal() {
 	close(x.changed)
 	x.changed = make(chan struct{})
 }
@@ -203,5 +261,5 @@ type IndexStats struct {
 func (x *Index) Stats() IndexStats {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return IndexStats{x.Applied(), x.Trusted(), len(x.sites), x.targets, x.folds}
+	return IndexStats{x.Applied(), x.Trusted(time.Now()), len(x.sites), x.targets, x.folds}
 }

@@ -68,7 +68,7 @@ func TestIndexScopes(t *testing.T) {
 	if h, s := x.Covering("none", "h", "/", nil); h != 12 || s != 0 || x.Applied() != 12 {
 		t.Errorf("after Distrust: %d %d, applied %d", h, s, x.Applied())
 	}
-	x.Reset()
+	x.Reset("e")
 	if h, s := x.Covering("docs", "a.example", "/u?q", nil); h != 0 || s != 0 || x.Applied() != 0 {
 		t.Errorf("after Reset: %d %d, applied %d", h, s, x.Applied())
 	}

@@ -34,7 +34,7 @@ func (c *modelCache) get(index *purge.Index, target string, origin func(string) 
 	o, stored := c.objects[target]
 	epoch := c.epoch
 	c.mu.Unlock()
-	if stored && index.Trusted() {
+	if stored && index.Trusted(time.Now()) {
 		if hard, _ := index.Covering("docs", "h", target, nil); hard <= o.stamp {
 			return o.value
 		}

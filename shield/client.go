@@ -5,8 +5,9 @@
 // What the tiers say to each other, besides HTTP:
 //
 //	Weir-Tier-Token  edge → shield   the shared secret that tells an edge from a stranger
-//	Weir-Applied     edge → shield   the purge version that the edge has applied (promise P2)
-//	Weir-Stamp       shield → edge   the stamp of the object in the answer
+//	Weir-Applied     edge → shield   the purge log that the edge follows and the version that it
+//	                                 has applied (promise P2), as cache.Version writes them
+//	Weir-Stamp       shield → edge   the stamp of the object in the answer, likewise
 package shield
 
 import (
@@ -17,8 +18,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
+
+	"weir/cache"
 )
 
 const (
@@ -26,14 +28,15 @@ const (
 	appliedField = "Weir-Applied"
 )
 
-// ClientOptions configures a Client. URL, Token and Applied are required.
+// ClientOptions configures a Client. URL, Token and Position are required.
 type ClientOptions struct {
 	// URL is the shield's, "http://host:port" or "https://host:port".
 	URL string
 	// Token is the tiers' shared secret.
 	Token string
-	// Applied gives the purge version that this node has applied.
-	Applied func() uint64
+	// Position gives the purge log that this node follows and the version that
+	// it has applied.
+	Position func() (epoch string, applied uint64)
 	// Dial opens connections; default a net.Dialer with ConnectTimeout.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// ConnectTimeout bounds the opening of a connection; default 3 s.
@@ -57,8 +60,8 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("shield: URL %q: want http://host:port or https://host:port", o.URL)
 	}
-	if o.Token == "" || o.Applied == nil {
-		return nil, errors.New("shield: ClientOptions.Token and ClientOptions.Applied are required")
+	if o.Token == "" || o.Position == nil {
+		return nil, errors.New("shield: ClientOptions.Token and ClientOptions.Position are required")
 	}
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 3*time.Second)
 	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 30*time.Second)
@@ -86,7 +89,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	out.Host = cmp.Or(r.Host, r.URL.Host)
 	out.URL.Scheme, out.URL.Host = c.base.Scheme, c.base.Host
 	out.Header.Set(tokenField, c.o.Token)
-	out.Header.Set(appliedField, strconv.FormatUint(c.o.Applied(), 10))
+	out.Header.Set(appliedField, cache.Version(c.o.Position()))
 	response, err := c.transport.RoundTrip(out)
 	if err != nil {
 		return nil, fmt.Errorf("shield: %s %s: %w", r.Method, r.URL.Path, err)

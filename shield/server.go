@@ -8,20 +8,22 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"golang.org/x/net/netutil"
 
+	"weir/cache"
 	"weir/cache/httpcache"
 )
 
 // Purges is what a shield must know of the log to keep promise P2.
 type Purges interface {
-	// Applied is the newest version in force on this node.
-	Applied() uint64
-	// WaitApplied returns nil once Applied is at least v.
-	WaitApplied(ctx context.Context, v uint64) error
+	// Position is the log that this node follows and the newest version in
+	// force.
+	Position() (epoch string, applied uint64)
+	// WaitPosition returns nil once the node follows that log and has v in
+	// force.
+	WaitPosition(ctx context.Context, epoch string, v uint64) error
 }
 
 // ServerOptions configures a Server. Handler, Token and Purges are required.
@@ -114,16 +116,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // behind says whether this node has not applied what the edge has, and could
-// not catch up in time: then nothing stored here may be used (promise P2).
+// not catch up in time: then nothing stored here may be used (promise P2). An
+// edge that follows another log cannot be compared with; which of the two is
+// ahead, nobody knows. One that follows none yet has nothing to be behind of.
 func (s *Server) behind(r *http.Request) bool {
-	applied, err := strconv.ParseUint(r.Header.Get(appliedField), 10, 64)
-	if err != nil {
+	epoch, applied, ok := cache.ParseVersion(r.Header.Get(appliedField))
+	if !ok {
 		return true
 	}
-	if s.o.Purges.Applied() >= applied {
+	if own, has := s.o.Purges.Position(); epoch == "" || epoch == own && applied <= has {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.o.CatchUp)
 	defer cancel()
-	return s.o.Purges.WaitApplied(ctx, applied) != nil
+	return s.o.Purges.WaitPosition(ctx, epoch, applied) != nil
 }

@@ -47,7 +47,7 @@ func (o *writer) object(a *cache.Answer) {
 	o.tiers(a)
 	header.Set("Age", strconv.FormatInt(int64(a.Meta.Stored.Age(a.Now)/time.Second), 10))
 	if o.h.Face == FaceEdges {
-		header.Set(cache.StampField, strconv.FormatUint(a.Meta.Stamp, 10))
+		header.Set(cache.StampField, cache.Version(a.Epoch, a.Meta.Stamp))
 	}
 	status, size := a.Meta.Status, a.Size()
 	if status != http.StatusOK {

@@ -51,7 +51,7 @@ func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, en
 	}
 	if e.shield == nil {
 		e.shield, err = shield.NewClient(shield.ClientOptions{
-			URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Applied: e.index.Applied,
+			URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Position: e.index.Position,
 			Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout,
 		})
 	}

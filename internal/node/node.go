@@ -168,7 +168,7 @@ func (t *tier) publish() {
 		func() float64 { return float64(t.follower.Status().Newest) })
 	gauge("weir_purge_trusted", "1 while this node may answer from its store without asking.",
 		func() float64 {
-			if t.index.Trusted() {
+			if t.index.Trusted(time.Now()) {
 				return 1
 			}
 			return 0

@@ -137,7 +137,7 @@ func (c *cluster) applied() string {
 	var b strings.Builder
 	for _, n := range c.order {
 		fmt.Fprintf(&b, "%s %d", n.name, n.running.index.Applied())
-		if !n.running.index.Trusted() {
+		if !n.running.index.Trusted(time.Now()) {
 			b.WriteString(", not trusted")
 		}
 		b.WriteByte('\n')

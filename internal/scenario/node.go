@@ -158,7 +158,7 @@ func (n *node) openUpstream() (upstream, error) {
 		return originUpstream{o}, err
 	}
 	client, err := shield.NewClient(shield.ClientOptions{
-		URL: "http://" + shieldName, Token: tierToken, Applied: n.running.index.Applied,
+		URL: "http://" + shieldName, Token: tierToken, Position: n.running.index.Position,
 		Dial: n.cluster.network.dialer(shieldName), HeaderTimeout: shieldHeaderTimeout,
 	})
 	return shieldUpstream{client}, err
