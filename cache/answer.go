@@ -2,8 +2,10 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"weir/cache/rfc9111"
@@ -37,6 +39,10 @@ type Answer struct {
 	// Err says why there is no answer.
 	Err *UpstreamError
 
+	// engine and request are what resume needs.
+	engine  *Engine
+	request *Request
+	soft    bool // a soft purge covers the object
 	expired bool // an error or a pass although something stale was stored
 	object  storage.Object
 	reader  *reader
@@ -80,17 +86,44 @@ func (a *Answer) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int
 	switch {
 	case a.reader != nil:
 		return a.reader.writeRange(ctx, w, off, n)
-	case a.object != nil && off == 0 && (n < 0 || n == a.object.Meta().BodyBytes):
-		return a.object.WriteTo(w)
 	case a.object != nil:
 		if n < 0 {
 			n = a.object.Meta().BodyBytes - off
 		}
-		return io.Copy(w, io.NewSectionReader(a.object, off, n))
+		written, err := a.fromObject(w, off, n)
+		if errors.Is(err, storage.ErrCorrupt) {
+			rest, resumed := a.resume(ctx, w, off+written, n-written)
+			return written + rest, resumed
+		}
+		return written, err
 	case a.Response != nil:
 		return io.Copy(w, a.Response.Body)
 	}
 	return 0, nil
+}
+
+func (a *Answer) fromObject(w io.Writer, off, n int64) (int64, error) {
+	if off == 0 && n == a.object.Meta().BodyBytes {
+		return a.object.WriteTo(w)
+	}
+	return io.Copy(w, io.NewSectionReader(a.object, off, n))
+}
+
+// resume goes on with the same request after a block of the object has failed
+// its checksum, and the object is dropped: what comes now is another fill's,
+// and fits if it says by its strong entity tag that it is the same.
+func (a *Answer) resume(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
+	if a.engine == nil {
+		return 0, storage.ErrCorrupt
+	}
+	again := a.engine.Serve(ctx, a.request)
+	defer again.Close()
+	again.engine = nil // once is enough
+	tag := a.Meta.ETag
+	if again.Meta == nil || tag == "" || strings.HasPrefix(tag, "W/") || again.Meta.ETag != tag {
+		return 0, storage.ErrCorrupt
+	}
+	return again.WriteRange(ctx, w, off, n)
 }
 
 // Streaming says that the body may pause: whoever writes it should flush.
@@ -101,6 +134,9 @@ func (a *Answer) CacheStatus(node string) rfc9111.CacheStatus {
 	c := rfc9111.CacheStatus{Node: node, FwdStatus: a.FwdStatus, Collapsed: a.Collapsed}
 	if a.Meta != nil {
 		c.TTL, c.HasTTL = a.Meta.Stored.TTL(a.Now), true
+	}
+	if a.soft {
+		c.TTL = min(c.TTL, 0) // a purge made it stale before its time
 	}
 	switch a.Outcome {
 	case OutcomeHit:

@@ -133,7 +133,8 @@ type Engine struct {
 	// running counts the fills, so that Close can wait for them.
 	running sync.WaitGroup
 	// count is how many fills run.
-	count atomic.Int64
+	count  atomic.Int64
+	relays relays
 	// unshared are the keys for which each request has a fill of its own.
 	unshared *unshared
 

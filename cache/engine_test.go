@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,7 @@ import (
 
 	"weir/cache"
 	"weir/cache/rfc9111"
+	"weir/storage/disk"
 	"weir/storage/memory"
 )
 
@@ -676,4 +679,36 @@ func TestUnsharedDoNotQueue(t *testing.T) {
 		w.want(nil, "miss/absent: body")
 		w.want(nil, "hit/fresh: body")
 	})
+}
+
+// A block that fails its checksum in the middle of an answer is fetched again,
+// and the client gets the whole.
+func TestCorruptBlockIsFetchedAgain(t *testing.T) {
+	folder := t.TempDir()
+	store, err := disk.Open(disk.Options{Dir: folder, BudgetBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
+	w := newWorld(t, cache.Options{Store: store}, func(*http.Request) (*http.Response, error) {
+		return reply(200, string(body), "Cache-Control", "max-age=60", "ETag", `"1"`), nil
+	})
+	whole := "hit/fresh: " + string(body)
+	w.get(nil)
+	w.want(nil, whole)
+	files, err := filepath.Glob(filepath.Join(folder, "bodies", "*", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	damaged := bytes.Clone(body)
+	damaged[700_000] ^= 1
+	if err := os.WriteFile(files[0], damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.want(nil, whole)
+	if n := w.up.asked.Load(); n != 2 {
+		t.Errorf("upstream was asked %d times; want 2", n)
+	}
+	w.engine.Drain(t.Context())
+	w.want(nil, whole)
 }

@@ -58,7 +58,7 @@ type transaction struct {
 // could be found, its Err says why. ctx bounds the request, not the fill that
 // it may start.
 func (e *Engine) Serve(ctx context.Context, req *Request) *Answer {
-	t := &transaction{e: e, ctx: ctx, req: req, now: time.Now(), ans: &Answer{Reason: ReasonAbsent}}
+	t := &transaction{e: e, ctx: ctx, req: req, now: time.Now(), ans: &Answer{Reason: ReasonAbsent, engine: e, request: req}}
 	t.ans.Now = t.now
 	for s := stepStart; s != stepDone; {
 		switch s {
@@ -354,8 +354,13 @@ func (t *transaction) failed() step {
 }
 
 func (t *transaction) staleUsable() bool {
-	return t.object != nil && t.e.Purges.Trusted(t.now) &&
-		t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy)
+	if t.object == nil || !t.e.Purges.Trusted(t.now) {
+		return false
+	}
+	if t.soft && t.object.Meta().Stored.StaleIfError <= 0 && t.req.Site.Policy.StaleIfError <= 0 {
+		return false // stale by a purge, however fresh by its lifetime
+	}
+	return t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy)
 }
 
 func (t *transaction) fail() step {
@@ -368,6 +373,7 @@ func (t *transaction) fromStore(o Outcome, r Reason) step {
 	t.ans.Outcome, t.ans.Reason = o, r
 	t.ans.Meta, t.ans.Tier = t.object.Meta(), t.object.Tier()
 	t.ans.object, t.object = t.object, nil
+	t.ans.soft = t.soft
 	return stepDone
 }
 

@@ -94,7 +94,7 @@ func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
 		f.e.Log.Debug("not stored", "key", f.primary, "error", err)
 		return ReasonTooLarge
 	}
-	f.result, f.meta, f.stream = resultStream, m, newStream(w, response.ContentLength, f.e.StallTimeout, func() int { return int(f.refs.Load()) - 1 })
+	f.result, f.meta, f.stream = resultStream, m, newStream(w, response.ContentLength, f.e.StallTimeout, &f.e.relays, func() int { return int(f.refs.Load()) - 1 })
 	f.tagged.Store(m)
 	f.at = key
 	f.e.unshared.remove(f.key)

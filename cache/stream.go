@@ -11,8 +11,22 @@ import (
 	"weir/storage"
 )
 
-// windowBytesMax bounds what a relaying stream holds for its slowest reader.
-const windowBytesMax = 1 << 20
+// relays is the memory that relaying streams hold for their slowest readers,
+// shared by those that run.
+type relays struct{ running atomic.Int64 }
+
+const (
+	// relayBytesMax bounds the windows of all relays of a node together, as
+	// long as there are not so many that each has but windowBytesMin.
+	relayBytesMax  = 64 << 20
+	windowBytesMax = 1 << 20
+	windowBytesMin = 2 * copyBufferBytes
+)
+
+// window is how much one relay may hold now.
+func (r *relays) window() int {
+	return min(max(relayBytesMax/int(max(r.running.Load(), 1)), windowBytesMin), windowBytesMax)
+}
 
 // stream is a fill's body on its way: written once, read by many while it
 // grows. What the store has taken is read back through its Writer. If the
@@ -30,6 +44,7 @@ type stream struct {
 	// wanted counts the transactions that have a part in the fill: those that
 	// read, and those that have been let in but have not attached yet.
 	wanted func() int
+	relays *relays
 
 	// stored counts the bytes that writer holds: what is below can be read
 	// without mu. relaying is set once, with mu held.
@@ -47,9 +62,9 @@ type stream struct {
 	dropped int // readers that were dropped and have not left yet
 }
 
-func newStream(w storage.Writer, declared int64, stallTimeout time.Duration, wanted func() int) *stream {
+func newStream(w storage.Writer, declared int64, stallTimeout time.Duration, all *relays, wanted func() int) *stream {
 	return &stream{
-		writer: w, declared: declared, stallTimeout: stallTimeout, wanted: wanted,
+		writer: w, declared: declared, stallTimeout: stallTimeout, relays: all, wanted: wanted,
 		wake: make(chan struct{}), moved: make(chan struct{}),
 		readers: make(map[*reader]struct{}),
 	}
@@ -101,7 +116,10 @@ func (s *stream) append(ctx context.Context, p []byte, relay func()) error {
 		if s.base != s.declared || err != nil {
 			s.stored.Store(s.base)
 		}
-		s.relaying.Store(err != nil)
+		if err != nil {
+			s.relaying.Store(true)
+			s.relays.running.Add(1)
+		}
 		s.signalWake()
 		s.mu.Unlock()
 		if err == nil {
@@ -126,7 +144,7 @@ func (s *stream) hold(ctx context.Context, p []byte) error {
 		s.mu.Lock()
 		nobody := s.wanted() == s.dropped
 		s.trim()
-		room := len(s.window)+len(p) <= windowBytesMax
+		room := len(s.window)+len(p) <= s.relays.window()
 		if room && !nobody {
 			s.window = append(s.window, p...)
 			s.signalWake()
@@ -208,7 +226,9 @@ func (s *stream) commit() error {
 func (s *stream) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.relaying.Load() {
+	if s.relaying.Load() {
+		s.relays.running.Add(-1)
+	} else {
 		s.stored.Store(s.base)
 	}
 	s.ended, s.err = true, err

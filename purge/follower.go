@@ -138,11 +138,11 @@ func (s Status) Lag(now time.Time) time.Duration {
 // NewFollower puts what the journal holds in force, before it returns; so a
 // node that makes its Follower before it serves has every purge that it ever
 // confirmed. The index is not trusted before the follower has caught up.
-func NewFollower(o FollowerOptions) (*Follower, error) {
-	o, err := o.withDefaults()
-	if err != nil {
+func NewFollower(o FollowerOptions) (_ *Follower, err error) {
+	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
+	defer damageIsError(o.Name, &err)
 	f := &Follower{FollowerOptions: o, caughtUp: make(chan struct{})}
 	f.Index.trust(time.Time{})
 	epoch, applied, err := f.Journal.State()

@@ -68,10 +68,14 @@ type Journal struct {
 	db *bbolt.DB
 }
 
+// ErrJournalHeld says that another process has the journal open.
+var ErrJournalHeld = errors.New("purge journal is held by another process")
+
 // OpenJournal opens the file at path and makes it, with mode 0600, if there is
 // none. A file that another process holds is an error after LockTimeout.
-func OpenJournal(path string, o JournalOptions) (*Journal, error) {
+func OpenJournal(path string, o JournalOptions) (_ *Journal, err error) {
 	o = o.withDefaults()
+	defer damageIsError(path, &err)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: o.LockTimeout,
 		// The freelist is rebuilt when the file is opened, which is rare;
@@ -79,6 +83,9 @@ func OpenJournal(path string, o JournalOptions) (*Journal, error) {
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
 	})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("open %s: %w", path, ErrJournalHeld)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open purge journal %s: %w", path, err)
 	}
@@ -113,6 +120,14 @@ func (j *Journal) Close() error {
 		return fmt.Errorf("close purge journal: %w", err)
 	}
 	return nil
+}
+
+// damageIsError makes an error of a panic: bbolt panics where the pages of a
+// file contradict each other.
+func damageIsError(path string, err *error) {
+	if damage := recover(); damage != nil {
+		*err = fmt.Errorf("purge journal %s is damaged: %v", path, damage)
+	}
 }
 
 // State gives the identity of the log that the journal follows, "" for none

@@ -25,6 +25,7 @@ type labCommand struct {
 }
 
 func (c labCommand) Run(env *environment) error {
+	boundMemory(int64(c.Memory) * int64(c.PoPs+1))
 	return lab.Run(env.ctx, lab.Options{
 		Site: c.Site, Origin: c.Origin, PoPs: c.PoPs, State: c.State, PortBase: c.PortBase, UsualPorts: true, Command: os.Args[0],
 		NoDelay: c.NoDelay, NoShield: c.NoShield, ReadyFile: c.ReadyFile, Memory: c.Memory, Disk: c.Disk, Access: c.Access,

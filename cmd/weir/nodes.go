@@ -38,6 +38,9 @@ func (c edgeCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
+	if pop := conf.PoP(name); pop != nil {
+		boundMemory(int64(pop.Memory))
+	}
 	edge, err := node.StartEdge(env.ctx, conf, name, around)
 	if err != nil {
 		return err
@@ -59,6 +62,9 @@ func (c shieldCommand) Run(env *environment) error {
 	name, err := choose(c.Name, "shield", names(conf.Shields, func(s *config.Shield) string { return s.Name }))
 	if err != nil {
 		return err
+	}
+	if s := conf.Shield(name); s != nil {
+		boundMemory(int64(s.Memory))
 	}
 	shield, err := node.StartShield(env.ctx, conf, name, around)
 	if err != nil {

@@ -225,6 +225,59 @@ func TestExampleAsProcesses(t *testing.T) {
 	}
 }
 
+// A damaged file in a node's folder costs what it held, not the node.
+func TestDamagedStateDoesNotStopANode(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		_, _ = io.WriteString(w, "body")
+	}))
+	defer origin.Close()
+	file, at := example(t, origin.URL)
+	state := filepath.Join(filepath.Dir(file), "state", "ams")
+	startProcess(t, "control", "--config", file)
+	startProcess(t, "shield", "--config", file)
+	for what, damage := range map[string]func() error{
+		"the journal is garbage": func() error {
+			return os.WriteFile(filepath.Join(state, "purges.db"), bytes.Repeat([]byte("garbage!"), 4096), 0o600)
+		},
+		"the journal is cut": func() error { return os.Truncate(filepath.Join(state, "purges.db"), 5000) },
+		"the cache is not a folder": func() error {
+			folder := filepath.Join(state, "cache")
+			return errors.Join(os.RemoveAll(folder), os.WriteFile(folder, []byte("x"), 0o600))
+		},
+	} {
+		edge := startProcess(t, "edge", "--config", file, "--name", "ams")
+		awaitUp(t, at("127.0.0.1:7080"))
+		edge.kill()
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		edge = startProcess(t, "edge", "--config", file, "--name", "ams")
+		awaitUp(t, at("127.0.0.1:7080"))
+		edge.stop()
+		if err := os.RemoveAll(state); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(what)
+	}
+}
+
+// awaitUp waits until a PoP answers with the origin's content.
+func awaitUp(t *testing.T, url string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		status, body, _ := get(t, url+"/a")
+		if status == 200 && body == "body" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %d %s", url, status, body)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // siteOf is the name of the one site in a configuration.
 func siteOf(t *testing.T, file string) string {
 	t.Helper()

@@ -9,6 +9,11 @@ type Limits struct {
 	FillTimeout    Duration `yaml:"fill_timeout"`    // for one whole fill; default 1h
 	FillWait       Duration `yaml:"fill_wait"`       // for the first byte of a fill that a request waits for; default 30s
 	ConnectionsMax int      `yaml:"connections_max"` // of clients, at one time and on one listener; default 10000
+
+	// UpstreamConnectionsMax bounds the connections from a node to its shield,
+	// or to one origin; default 2048. A client that reads slowly what no store
+	// takes holds one at each tier, so it is also the number of such clients.
+	UpstreamConnectionsMax int `yaml:"upstream_connections_max"`
 }
 
 func (l *Limits) setDefaults() {
@@ -18,6 +23,8 @@ func (l *Limits) setDefaults() {
 		FillTimeout:    Duration(time.Hour),
 		FillWait:       Duration(30 * time.Second),
 		ConnectionsMax: 10000,
+
+		UpstreamConnectionsMax: 2048,
 	}
 }
 
@@ -26,6 +33,9 @@ func (l *Limits) check(at spot) {
 	checkTimeout(at.field("idle_timeout"), l.IdleTimeout)
 	checkTimeout(at.field("fill_timeout"), l.FillTimeout)
 	checkTimeout(at.field("fill_wait"), l.FillWait)
+	if l.UpstreamConnectionsMax < 1 {
+		at.field("upstream_connections_max").bad("upstream_connections_max leaves no connection", "write 1 or more")
+	}
 	if l.ConnectionsMax < 1 {
 		at.field("connections_max").bad("connections_max leaves no connection", "write 1 or more")
 	}

@@ -47,12 +47,12 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 // upstream is the PoP's shield, for every site, or else the site's origin.
 func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, env Env) (_ http.RoundTripper, err error) {
 	if pop.Shield == config.NoShield {
-		return e.origins.open(site, env)
+		return e.origins.open(site, env, c.Limits.UpstreamConnectionsMax)
 	}
 	if e.shield == nil {
 		e.shield, err = shield.NewClient(shield.ClientOptions{
 			URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Position: e.index.Position,
-			Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout,
+			Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout, ConnectionsMax: c.Limits.UpstreamConnectionsMax,
 		})
 	}
 	return e.shield, err

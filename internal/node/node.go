@@ -24,6 +24,7 @@ import (
 	"weir/cache/rfc9111"
 	"weir/internal/config"
 	"weir/internal/telemetry"
+	"weir/internal/vfs"
 	"weir/purge"
 	"weir/purge/natslog"
 	"weir/storage"
@@ -66,6 +67,8 @@ const stopTimeout = time.Second
 const (
 	journalFile = "purges.db"
 	diskFolder  = "cache"
+	// damagedSuffix is put behind the name of a file that cannot be used.
+	damagedSuffix = ".damaged"
 )
 
 // tier is what an edge and a shield have in common: a store, the purges that
@@ -123,22 +126,23 @@ func (t *tier) openStores(folder string, memoryBytes, diskBytes int64) error {
 	}
 	if diskBytes > 0 {
 		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: diskBytes, Log: t.log})
-		if err != nil {
+		switch {
+		case errors.Is(err, vfs.ErrLocked):
 			return err
+		case err != nil:
+			// A bad disk is out of service; the node is not (promise S1).
+			t.log.Error("disk tier is out of service", "error", err)
+			t.telemetry.Check("disk", func() error { return err })
+		default:
+			t.disk = d
+			t.telemetry.Store(t.name, storage.TierDisk, t.disk)
 		}
-		t.disk = d
-		t.telemetry.Store(t.name, storage.TierDisk, t.disk)
 	}
 	t.store = tiered.New(t.memory, t.disk, tiered.Options{Log: t.log})
 	return nil
 }
 
 func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
-	t.journal, err = purge.OpenJournal(filepath.Join(folder, journalFile), purge.JournalOptions{})
-	if err != nil {
-		return err
-	}
-	t.index = purge.NewIndex(purge.IndexOptions{})
 	t.conn, err = natslog.Connect(ctx, natslog.ConnectOptions{
 		URL: c.Control.NATS.URL, Token: string(c.Tokens.NATS), Name: t.name, Dialer: env.DialControl, Log: t.log,
 	})
@@ -149,11 +153,34 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(folder, journalFile)
+	err = t.follow(path, source, env.Log)
+	if err == nil || errors.Is(err, purge.ErrJournalHeld) {
+		return err
+	}
+	// A new journal makes the follower drop what is stored, since nobody knows
+	// any more what of it was purged.
+	t.log.Error("purge journal is damaged: everything stored is dropped", "error", err, "moved_to", path+damagedSuffix)
+	if t.journal != nil {
+		_ = t.journal.Close()
+	}
+	if err := errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix)); err != nil {
+		return err
+	}
+	return t.follow(path, source, env.Log)
+}
+
+// follow opens the journal and makes the follower that puts it in force.
+func (t *tier) follow(path string, source purge.Source, log *slog.Logger) (err error) {
+	if t.journal, err = purge.OpenJournal(path, purge.JournalOptions{}); err != nil {
+		return err
+	}
+	t.index = purge.NewIndex(purge.IndexOptions{})
 	t.follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
 		Announce: natslog.Announcer(t.conn),
 		Reset:    func() error { return t.engine.Reset() },
-		Log:      env.Log, // its lines name the node themselves
+		Log:      log, // its lines name the node themselves
 	})
 	return err
 }

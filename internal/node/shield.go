@@ -36,7 +36,9 @@ func StartShield(ctx context.Context, c *config.Config, name string, env Env) (_
 }
 
 func (s *Shield) bind(c *config.Config, conf *config.Shield, env Env) error {
-	sites, err := sitesOf(c, func(site *config.Site) (http.RoundTripper, error) { return s.origins.open(site, env) })
+	sites, err := sitesOf(c, func(site *config.Site) (http.RoundTripper, error) {
+		return s.origins.open(site, env, c.Limits.UpstreamConnectionsMax)
+	})
 	if err != nil {
 		return err
 	}
@@ -48,6 +50,7 @@ func (s *Shield) bind(c *config.Config, conf *config.Shield, env Env) error {
 	}
 	s.server, err = shield.Listen(conf.Listen, shield.ServerOptions{
 		Handler: handler, Token: string(c.Tokens.Tier), Purges: s.index, Admin: s.telemetry.Handler(), Log: s.log,
+		ConnectionsMax: (len(c.PoPs) + 1) * c.Limits.UpstreamConnectionsMax,
 	})
 	return err
 }

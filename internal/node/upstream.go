@@ -34,14 +34,14 @@ type origins []io.Closer
 
 // open makes a site's upstream: a bucket or an HTTP server, below the rules
 // of a static site if the policy has any.
-func (o *origins) open(site *config.Site, env Env) (http.RoundTripper, error) {
+func (o *origins) open(site *config.Site, env Env, connsMax int) (http.RoundTripper, error) {
 	var upstream http.RoundTripper
 	switch {
 	case site.Origin.S3 != nil:
 		s3 := site.Origin.S3
 		bucket, err := origin.NewS3(origin.S3Options{
 			Endpoint: s3.Endpoint, Bucket: s3.Bucket, Prefix: s3.Prefix, Region: s3.Region,
-			AccessKey: s3.AccessKey, SecretKey: string(s3.SecretKey), Secure: s3.Secure, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout,
+			AccessKey: s3.AccessKey, SecretKey: string(s3.SecretKey), Secure: s3.Secure, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout, ConnsMax: connsMax,
 		})
 		if err != nil {
 			return nil, err
@@ -50,7 +50,7 @@ func (o *origins) open(site *config.Site, env Env) (http.RoundTripper, error) {
 		upstream = bucket
 	case site.Origin.HTTP != nil:
 		server, err := origin.NewHTTP(origin.HTTPOptions{
-			URL: site.Origin.HTTP.URL, Host: site.Origin.HTTP.Host, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout,
+			URL: site.Origin.HTTP.URL, Host: site.Origin.HTTP.Host, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout, ConnsMax: connsMax,
 		})
 		if err != nil {
 			return nil, err

@@ -77,7 +77,7 @@ func (s *Store) reserve(n int64) error {
 func (s *Store) tryReserve(n int64, evict bool) (done bool, victims []*entry, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	missing := s.usedBytes + n - s.options.BudgetBytes
+	missing := s.usedBytes + n + directoryBytes(s.options.BudgetBytes) - s.options.BudgetBytes
 	switch {
 	case s.closed:
 		return false, nil, storage.ErrClosed

@@ -45,6 +45,18 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
+// directoryBytes is what the store's own directories may take, 256 for metas and
+// 256 for bodies with a block each. It counts from the start, so that what du
+// says of the folder stays within the budget; a budget in which it would be a
+// large part is left alone.
+func directoryBytes(budgetBytes int64) int64 {
+	const most = (2*256 + 3) * fileUnitBytes
+	if budgetBytes < 16*most {
+		return 0
+	}
+	return most
+}
+
 // load is Open's steps. Nobody else has the store yet, so no lock is taken
 // for the index.
 func (s *Store) load() (err error) {
