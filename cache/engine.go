@@ -31,6 +31,10 @@ import (
 // own tiers.
 const StampField = "Weir-Stamp"
 
+// FreshField is the request field by which an edge tells a shield that it
+// validates what it has, so that a stale answer is of no use to it.
+const FreshField = "Weir-Fresh"
+
 // Version is how the tiers write a purge version to each other: with the
 // identity of the log that it counts in.
 func Version(epoch string, version uint64) string {

@@ -140,6 +140,7 @@ func (e *Engine) newFill(t *transaction) *fill {
 	}
 	f.out = t.req.Forward.Fill(ctx)
 	if t.object != nil {
+		f.out.Header.Set(FreshField, "1")
 		f.condition(t.object.Meta())
 	}
 	return f

@@ -25,6 +25,9 @@ type Request struct {
 	// Bypass sends the request upstream whatever is stored: a shield that is
 	// behind the edge that asks must not answer from its store (promise P2).
 	Bypass bool
+	// NoStale asks for validation where stale-while-revalidate would answer at
+	// once: an edge that revalidates behind its own clients wants news.
+	NoStale bool
 }
 
 // Forwarder makes upstream requests of a client's request.

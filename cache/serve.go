@@ -169,6 +169,10 @@ func (t *transaction) judge() step {
 	case rfc9111.Fresh:
 		return t.fromStore(OutcomeHit, ReasonFresh)
 	case rfc9111.StaleWhileRevalidate:
+		if t.req.NoStale {
+			t.ans.Reason = ReasonExpired
+			return stepCollapse
+		}
 		t.e.revalidateBehind(t)
 		return t.fromStore(OutcomeStale, ReasonStaleWhileRevalidate)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,11 @@ type wait struct {
 
 func parseWait(r *http.Request) (wait, error) {
 	w := wait{timeout: waitDefault, lines: strings.Contains(r.Header.Get("Accept"), ndjson)}
-	for name, values := range r.URL.Query() {
+	parameters, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return w, fieldError("query", "%v", err)
+	}
+	for name, values := range parameters {
 		if len(values) != 1 {
 			return w, fieldError(clip(name), "given %d times", len(values))
 		}

@@ -53,6 +53,7 @@ func (s *siteIndex) covering(seed maphash.Seed, host, target string, tags []stri
 	}
 	h := maphash.String(seed, host)
 	v.raise(s.entries[entryKey(ScopeHost, h, 0)])
+	target = matched(target)
 	t := maphash.String(seed, target)
 	v.raise(s.entries[entryKey(ScopeURL, 0, t)])
 	v.raise(s.entries[entryKey(ScopeURL, h, t)])
@@ -87,7 +88,7 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 	case ScopeURL:
 		for _, t := range r.Targets {
 			host, text := splitTarget(t)
-			s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, text)), purged)
+			s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, matched(text))), purged)
 		}
 	case ScopePrefix:
 		for _, t := range r.Targets {
@@ -112,6 +113,7 @@ func hostHash(seed maphash.Seed, host string) uint64 {
 
 func (s *siteIndex) applyPrefix(seed maphash.Seed, target string, purged versions, lengthsMax int) {
 	host, text := splitTarget(target)
+	text = matched(text)
 	i, present := slices.BinarySearch(s.lengths, len(text))
 	switch {
 	case present:

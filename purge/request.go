@@ -65,7 +65,7 @@ func canonicalTarget(s Scope, text string) (string, error) {
 	case len(text) > TargetBytesMax:
 		return "", fmt.Errorf("longer than %d bytes", TargetBytesMax)
 	case s != ScopeTag && strings.Contains(text, "*"):
-		return "", errors.New(`wildcards are not supported: use scope "prefix" with the part before the *`)
+		return "", errors.New(`wildcards are not supported: use scope "prefix" with the part before the *, or write %2A for the character itself`)
 	}
 	switch s {
 	case ScopeHost:

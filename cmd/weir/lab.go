@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 
@@ -25,6 +26,9 @@ type labCommand struct {
 }
 
 func (c labCommand) Run(env *environment) error {
+	if c.PoPs == 0 {
+		return errors.New("--pops 0: want 1 to 12")
+	}
 	boundMemory(int64(c.Memory) * int64(c.PoPs+1))
 	return lab.Run(env.ctx, lab.Options{
 		Site: c.Site, Origin: c.Origin, PoPs: c.PoPs, State: c.State, PortBase: c.PortBase, UsualPorts: true, Command: os.Args[0],

@@ -99,10 +99,14 @@ func dispatch(env *environment, command *kong.Context, all *commands) error {
 // logger writes a process's lines as the configuration wants them.
 func (env *environment) logger(c config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level}
+	logger := slog.New(slog.NewTextHandler(env.errors, options))
 	if c.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(env.errors, options))
+		logger = slog.New(slog.NewJSONHandler(env.errors, options))
 	}
-	return slog.New(slog.NewTextHandler(env.errors, options))
+	// What libraries say through package log is of interest in debugging only.
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(logger)
+	return logger
 }
 
 type versionCommand struct{}

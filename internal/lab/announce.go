@@ -93,6 +93,9 @@ func (l *Lab) announce(context.Context) error {
 			l.o.Log.Warn("other commands will not find this lab by themselves", "error", err)
 		}
 	}
+	if err := l.Ready.Write(filepath.Join(l.state, readyName)); err != nil {
+		return err
+	}
 	if l.o.ReadyFile == "" {
 		return nil
 	}
@@ -136,6 +139,7 @@ func (l *Lab) unannounce() {
 		}
 		_ = ready.RemoveIfOwn(shared)
 	}
+	_ = ready.RemoveIfOwn(filepath.Join(l.state, readyName))
 	if l.o.ReadyFile != "" {
 		_ = ready.RemoveIfOwn(l.o.ReadyFile)
 	}
@@ -176,8 +180,8 @@ Ctrl-C stops everything.
 // file where the lab cannot be found without.
 func (l *Lab) purgeLine() string {
 	line := l.o.Command + " purge "
-	if !l.shared && l.o.ReadyFile != "" {
-		line += "--ready-file " + l.o.ReadyFile + " "
+	if !l.shared {
+		line += "--ready-file " + filepath.Join(l.state, readyName) + " "
 	}
 	return line + "url /"
 }

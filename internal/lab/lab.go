@@ -75,11 +75,16 @@ const (
 	bucketName  = "site"
 	shieldName  = "shield"
 	controlName = "control"
+	// readyName is the ready file that every lab leaves in its state.
+	readyName = "ready.json"
 	// homeRegion is where origin, shield and control stand.
 	homeRegion = "iad"
 	popsMax    = 12
 	// usualPortBase is where the ports begin of a lab that is alone.
 	usualPortBase = 8400
+	// stopTimeout is what edges have, and then the shield, to end requests
+	// that run: the whole stop stays below five seconds.
+	stopTimeout = time.Second
 	// readyTimeout bounds the wait until everything answers.
 	readyTimeout = 30 * time.Second
 )
@@ -327,6 +332,7 @@ func (l *Lab) startShield(ctx context.Context) (err error) {
 		Log:          l.o.Log,
 		DialUpstream: l.network.dialer(conf.Region, homeRegion).DialContext,
 		DialControl:  l.network.dialer(conf.Region, homeRegion),
+		StopTimeout:  stopTimeout,
 	})
 	if err != nil {
 		return err
@@ -350,6 +356,7 @@ func (l *Lab) startEdges(ctx context.Context) error {
 			Log:          l.o.Log,
 			DialUpstream: l.network.dialer(pop.Region, homeRegion).DialContext,
 			DialControl:  l.network.dialer(pop.Region, homeRegion),
+			StopTimeout:  stopTimeout,
 			Certificate:  func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil },
 		}
 		l.network.face(&env, pop.Region)
@@ -366,7 +373,7 @@ func (l *Lab) startEdges(ctx context.Context) error {
 		}
 		pop.HTTP, pop.HTTPS, pop.Admin = edge.HTTPAddr(), edge.HTTPSAddr(), edge.AdminAddr()
 		pop.PublicHTTP, pop.PublicHTTPS = "http://"+pop.HTTP, "https://"+pop.HTTPS
-		l.running.add(rankEdge, edge.Run) // also after an error: Run gives back what Start took
+		l.running.add(rankClients, edge.Run) // also after an error: Run gives back what Start took
 	}
 	return err
 }
@@ -380,7 +387,7 @@ func (l *Lab) startRouter(context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.running.add(rankRouter, l.router.Run)
+	l.running.add(rankClients, l.router.Run)
 	return nil
 }
 

@@ -10,8 +10,7 @@ import (
 type rank int
 
 const (
-	rankRouter rank = iota
-	rankEdge
+	rankClients rank = iota // router and edges
 	rankShield
 	rankControl
 	ranks

@@ -86,7 +86,7 @@ func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 		Handler: handler, HTTP: pop.HTTP, HTTPS: pop.HTTPS, Certificate: certificate,
 		WrapListener: env.WrapListener, WrapPacketConn: env.WrapPacketConn,
 		HeaderTimeout: c.Limits.HeaderTimeout.Std(), IdleTimeout: c.Limits.IdleTimeout.Std(),
-		ConnectionsMax: c.Limits.ConnectionsMax, Log: e.log,
+		ConnectionsMax: c.Limits.ConnectionsMax, ShutdownTimeout: e.stopTimeout, Log: e.log,
 	})
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Lo
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminStopTimeout)
 		defer cancel()
 		if server.Shutdown(stop) != nil {
 			_ = server.Close()

@@ -48,6 +48,9 @@ type Env struct {
 	WrapPacketConn func(net.PacketConn) net.PacketConn
 	// Certificate, if set, is used in place of the configured files.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// StopTimeout bounds how long a node's servers wait for requests that run
+	// when it stops, and again half of it the fills. Default 2 s.
+	StopTimeout time.Duration
 	// Log receives the node's lines. Default: slog.Default.
 	Log *slog.Logger
 }
@@ -59,9 +62,8 @@ const (
 	shieldHeaderTimeout = 20 * time.Second
 )
 
-// stopTimeout bounds each part of a node's orderly stop; with the servers'
-// own it stays below five seconds.
-const stopTimeout = time.Second
+// adminStopTimeout bounds the end of the internal interfaces.
+const adminStopTimeout = 500 * time.Millisecond
 
 // memory and disk share the node's folder with these names.
 const (
@@ -74,24 +76,26 @@ const (
 // tier is what an edge and a shield have in common: a store, the purges that
 // hold for it, and the engine over both.
 type tier struct {
-	name      string
-	log       *slog.Logger
-	memory    storage.Store
-	disk      storage.Store
-	store     storage.Store
-	journal   *purge.Journal
-	index     *purge.Index
-	follower  *purge.Follower
-	conn      *nats.Conn
-	engine    *cache.Engine
-	telemetry *telemetry.Telemetry
+	name string
+	log  *slog.Logger
+	// stopTimeout is Env.StopTimeout.
+	stopTimeout time.Duration
+	memory      storage.Store
+	disk        storage.Store
+	store       storage.Store
+	journal     *purge.Journal
+	index       *purge.Index
+	follower    *purge.Follower
+	conn        *nats.Conn
+	engine      *cache.Engine
+	telemetry   *telemetry.Telemetry
 }
 
 // openTier opens the node's files and connects it to the purge log. What was
 // opened before an error is closed again.
 func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, diskBytes config.Bytes, env Env) (_ *tier, err error) {
 	env.Log = cmp.Or(env.Log, slog.Default())
-	t := &tier{name: name, log: env.Log.With("node", name)}
+	t := &tier{name: name, log: env.Log.With("node", name), stopTimeout: cmp.Or(env.StopTimeout, 2*time.Second)}
 	t.telemetry = telemetry.New(name, t.log, c.Log.Access)
 	defer func() {
 		if err != nil {
@@ -218,7 +222,7 @@ func (t *tier) run(ctx context.Context, serve ...func(context.Context) error) er
 	}
 	err := servers.Wait()
 
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.stopTimeout/2)
 	defer cancel()
 	if t.engine.Close(closing) != nil {
 		t.log.Warn("fills did not end in time", "running", t.engine.FillsRunning())

@@ -57,12 +57,15 @@ func StartRouter(c *config.Config, database []byte, env Env) (_ *Router, err err
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
 	admin := telemetry.New(c.Router.Name, r.log, false).Handler()
-	mux.Handle("GET /healthz", admin)
-	mux.Handle("GET /metrics", admin)
-	mux.Handle("/", router)
-	r.handler = mux
+	// Not a ServeMux, which would redirect paths that it wants to be cleaner.
+	r.handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.URL.Path == "/healthz" || q.URL.Path == "/metrics" {
+			admin.ServeHTTP(w, q)
+			return
+		}
+		router.ServeHTTP(w, q)
+	})
 	if r.listener, err = net.Listen("tcp", c.Router.Listen); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (s *Shield) bind(c *config.Config, conf *config.Shield, env Env) error {
 	}
 	s.server, err = shield.Listen(conf.Listen, shield.ServerOptions{
 		Handler: handler, Token: string(c.Tokens.Tier), Purges: s.index, Admin: s.telemetry.Handler(), Log: s.log,
-		ConnectionsMax: (len(c.PoPs) + 1) * c.Limits.UpstreamConnectionsMax,
+		ConnectionsMax: (len(c.PoPs) + 1) * c.Limits.UpstreamConnectionsMax, ShutdownTimeout: s.stopTimeout,
 	})
 	return err
 }
