@@ -71,14 +71,17 @@ type forward struct {
 }
 
 func (f forward) Fill(ctx context.Context) *http.Request {
-	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://www.test/a", nil)
-	r.Header = f.header.Clone()
+	r := f.Pass(ctx)
+	r.Method = http.MethodGet
+	for _, name := range []string{"Range", "If-None-Match"} {
+		r.Header.Del(name)
+	}
 	return r
 }
 
 func (f forward) Pass(ctx context.Context) *http.Request {
-	r := f.Fill(ctx)
-	r.Method = f.method
+	r, _ := http.NewRequestWithContext(ctx, f.method, "http://www.test/a", nil)
+	r.Header = f.header.Clone()
 	return r
 }
 
@@ -711,4 +714,28 @@ func TestCorruptBlockIsFetchedAgain(t *testing.T) {
 	}
 	w.engine.Drain(t.Context())
 	w.want(nil, whole)
+}
+
+// A range, a condition and a HEAD of what is not stored are upstream's to
+// answer: once it is known, without a fetch of the whole.
+func TestSelectiveRequestsPass(t *testing.T) {
+	var whole atomic.Int64
+	w := newWorld(t, cache.Options{}, func(r *http.Request) (*http.Response, error) {
+		switch {
+		case r.Header.Get("Range") != "":
+			return reply(206, "part", "Cache-Control", "no-store", "Content-Range", "bytes 0-3/100"), nil
+		case r.Header.Get("If-None-Match") != "":
+			return reply(304, "", "ETag", `"1"`), nil
+		default:
+			whole.Add(1)
+			return reply(200, "whole", "Cache-Control", "no-store", "ETag", `"1"`), nil
+		}
+	})
+	ranged := http.Header{"Range": {"bytes=0-3"}}
+	w.want(ranged, "pass/uncacheable: part")
+	w.want(ranged, "pass/uncacheable: part")
+	w.want(http.Header{"If-None-Match": {`"1"`}}, "pass/uncacheable: ")
+	if n := whole.Load(); n != 1 {
+		t.Errorf("the whole was fetched %d times; want once, to learn that it is not stored", n)
+	}
 }

@@ -218,6 +218,13 @@ func (f *fill) settled() {
 	f.e.mu.Unlock()
 }
 
+// relay is what becomes of a fill whose store takes no more: others do not wait
+// for it.
+func (f *fill) relay() {
+	f.e.unshared.add(f.key, time.Now())
+	f.settled()
+}
+
 // release gives up one part in the fill. The last one out closes the rest.
 func (f *fill) release() {
 	if f.refs.Add(-1) > 0 {
@@ -303,7 +310,7 @@ func (f *fill) copy(body io.Reader, stall *time.Timer) error {
 		n, err := body.Read(buf)
 		stall.Stop()
 		if n > 0 {
-			if failed := f.stream.append(f.out.Context(), buf[:n], f.settled); failed != nil {
+			if failed := f.stream.append(f.out.Context(), buf[:n], f.relay); failed != nil {
 				return failed
 			}
 		}

@@ -39,6 +39,20 @@ type Forwarder interface {
 	Pass(ctx context.Context) *http.Request
 }
 
+// selective says whether the request wants less than the whole response: its
+// header alone, a range of it, or nothing if the client's copy is current.
+func (r *Request) selective() bool {
+	if r.Method == http.MethodHead {
+		return true
+	}
+	for _, name := range [...]string{"Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"} {
+		if len(r.Fields.Values(name)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // keyText is the primary key as text. A space ends the site's name and cannot
 // occur in a host; a target begins with a slash.
 func (r *Request) keyText() string { return r.Site.Name + " " + r.Host + r.Target }

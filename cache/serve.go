@@ -213,6 +213,9 @@ func (t *transaction) collapse() step {
 	if t.rounds++; t.rounds > roundsMax {
 		return t.passBecause(ReasonUncacheable)
 	}
+	if t.req.selective() && t.e.unshared.has(t.key, t.now) {
+		return t.passBecause(ReasonUncacheable)
+	}
 	var how entry
 	t.fill, how = t.e.enter(t)
 	switch how {
@@ -310,6 +313,12 @@ func (t *transaction) fromPrivate() step {
 	}
 	t.ans.Verdict = f.verdict
 	if !t.owner {
+		return t.passBecause(f.why)
+	}
+	if f.status == http.StatusOK && t.req.selective() {
+		// The fill asked for the whole without conditions. What this client
+		// asked for, upstream answers better: a seek in a large file costs
+		// the bytes that it wants.
 		return t.passBecause(f.why)
 	}
 	t.ans.Outcome, t.ans.Reason, t.ans.Response = OutcomePass, f.why, f.response
