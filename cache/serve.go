@@ -315,10 +315,9 @@ func (t *transaction) fromPrivate() step {
 	if !t.owner {
 		return t.passBecause(f.why)
 	}
-	if f.status == http.StatusOK && t.req.selective() {
-		// The fill asked for the whole without conditions. What this client
-		// asked for, upstream answers better: a seek in a large file costs
-		// the bytes that it wants.
+	if f.status == http.StatusOK && f.why == ReasonTooLarge && t.req.selective() {
+		// The fill asked for the whole, of which this client wants a part: a
+		// seek in a large file costs the bytes that it wants.
 		return t.passBecause(f.why)
 	}
 	t.ans.Outcome, t.ans.Reason, t.ans.Response = OutcomePass, f.why, f.response
