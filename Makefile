@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/weir
@@ -56,6 +56,20 @@ minio: .cache/bin/minio ## Build MinIO, which the tests then use too (minutes, o
 
 .cache/bin/minio:
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/minio/minio@$(MINIO_VERSION)
+
+# The suite's npm version, whose files the lock names exactly. SUITE=DIR is for
+# a checkout of its repository, which has more tests and is not a part of this.
+NPM_SUITE := .cache/conformance/node_modules/http-cache-tests
+
+.PHONY: conformance
+conformance: $(if $(SUITE),,.cache/conformance/installed) ## Run the public HTTP cache suite against weir (needs Node.js and npm)
+	go run ./internal/conformance -suite "$(or $(SUITE),$(NPM_SUITE))" -details .cache/conformance $(ARGS)
+
+.cache/conformance/installed: testdata/conformance/package.json testdata/conformance/package-lock.json
+	mkdir -p .cache/conformance
+	cp testdata/conformance/package.json testdata/conformance/package-lock.json .cache/conformance/
+	cd .cache/conformance && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 .PHONY: clean
 clean: ## Remove what the other targets built, MinIO too

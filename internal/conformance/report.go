@@ -1,0 +1,49 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// printScore shows one run: the counts by kind, and why each required and
+// optimal test that did not pass did not.
+func printScore(w io.Writer, title string, outcomes []outcome) {
+	counts, uncounted := tally(outcomes), len(outcomes)
+	var texts []string
+	for _, k := range kinds {
+		texts = append(texts, fmt.Sprintf("%s %d/%d", k, counts[k].Passed, counts[k].Of))
+		uncounted -= counts[k].Of
+	}
+	if uncounted > 0 {
+		texts = append(texts, fmt.Sprintf("%d excluded", uncounted))
+	}
+	_, _ = fmt.Fprintf(w, "%s: %s\n", title, strings.Join(texts, ", "))
+	for _, k := range heldKinds {
+		for _, o := range outcomes {
+			if o.Kind == k && o.failed() {
+				_, _ = fmt.Fprintf(w, "  %-8s %-10s %s: %s\n", k, o.Verdict, o.ID, o.Detail)
+			}
+		}
+	}
+}
+
+// writeDetails puts every outcome into a JSON file of its own under folder and
+// gives the file's path.
+func writeDetails(folder, suite, tiers string, outcomes []outcome) (string, error) {
+	path := filepath.Join(folder, suite+"-"+tiers+".json")
+	text, err := json.MarshalIndent(outcomes, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(folder, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(path, append(text, '\n'), 0o644)
+	}
+	if err != nil {
+		return "", fmt.Errorf("details: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"weir/internal/lab"
+)
+
+// options is what the command line says.
+type options struct {
+	suite, record, excluded, details, tiers, only, node string
+
+	update bool
+	out    io.Writer
+}
+
+// tier is one way in which weir stands between the suite's client and its
+// origin server.
+type tier struct {
+	name  string
+	start lab.Options
+}
+
+// tiers are those that are run, each with a weir of its own.
+var tiers = [...]tier{
+	{name: "edge", start: lab.Options{NoShield: true}},
+	{name: "edge-shield"},
+}
+
+// run runs the suite against weir and compares, or updates, the record.
+func run(ctx context.Context, o options) error {
+	s, err := openSuite(ctx, o.suite, o.node)
+	if err != nil {
+		return err
+	}
+	if o.only != "" {
+		return runOne(ctx, o, s)
+	}
+	recorded, err := loadRecord(o.record)
+	if err != nil {
+		return err
+	}
+	tests, reasons, err := o.tests(ctx, s)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, t := range tiers {
+		if !o.wants(t.name) {
+			continue
+		}
+		results, err := measure(ctx, s, t.start)
+		if err != nil {
+			return err
+		}
+		outcomes := exclude(judge(tests, results), reasons)
+		printScore(o.out, fmt.Sprintf("%s (suite: %s %s)", t.name, s.name, s.version), outcomes)
+		now := scoreOf(s.version, outcomes)
+		errs = append(errs, o.settle(s, t.name, recorded, now), o.tell(s, t.name, outcomes))
+		recorded.set(s.name, t.name, now)
+	}
+	if o.update {
+		errs = append(errs, recorded.save(o.record))
+	}
+	return errors.Join(errs...)
+}
+
+// wants says whether the tiers of that name are to be run.
+func (o options) wants(tiers string) bool { return o.tiers == "" || o.tiers == tiers }
+
+// tests gives the suite's tests, and by id why some of them do not count.
+func (o options) tests(ctx context.Context, s *suite) ([]test, map[string]string, error) {
+	tests, err := s.tests(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	excluded, err := loadExclusions(o.excluded)
+	if err == nil {
+		err = checkExclusions(tests, excluded[s.name])
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", o.excluded, err)
+	}
+	return tests, excluded[s.name], nil
+}
+
+// settle compares a score with the recorded one, unless that is to be replaced.
+func (o options) settle(s *suite, tiers string, recorded record, now score) error {
+	if o.update {
+		return nil
+	}
+	before, exists := recorded[s.name][tiers]
+	if !exists {
+		return fmt.Errorf("%s: %s has no score for suite %s yet: run again with -update", tiers, o.record, s.name)
+	}
+	if before.Version != now.Version {
+		_, _ = fmt.Fprintf(o.out, "  the recorded score is of version %s\n", before.Version)
+	}
+	gained, err := compare(before, now)
+	if len(gained) > 0 {
+		_, _ = fmt.Fprintf(o.out, "  better than recorded: %s (-update records it)\n", strings.Join(gained, " "))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", tiers, err)
+	}
+	return nil
+}
+
+// tell writes the verdict on each test to a file, if there is a folder for it.
+func (o options) tell(s *suite, tiers string, outcomes []outcome) error {
+	if o.details == "" {
+		return nil
+	}
+	path, err := writeDetails(o.details, s.name, tiers, outcomes)
+	if err == nil {
+		_, _ = fmt.Fprintln(o.out, "  each test's verdict is in", path)
+	}
+	return err
+}
+
+// measure runs the whole suite against a new weir.
+func measure(ctx context.Context, s *suite, how lab.Options) (results map[string]result, err error) {
+	err = withWeir(ctx, s, how, io.Discard, func(base string) (err error) {
+		results, err = s.runClient(ctx, base)
+		return err
+	})
+	return results, err
+}
+
+// runOne shows one test: what each side sent, as the suite itself tells it.
+func runOne(ctx context.Context, o options, s *suite) error {
+	for _, t := range tiers {
+		if !o.wants(t.name) {
+			continue
+		}
+		_, _ = fmt.Fprintf(o.out, "%s\n", t.name)
+		err := withWeir(ctx, s, t.start, o.out, func(base string) error {
+			out, err := s.clientOutput(ctx, base, o.only)
+			_, _ = o.out.Write(out)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withWeir calls do with the URL of a weir whose origin is the suite's server.
+// The store is empty at the start and gone at the end. originLog receives what
+// the server says.
+func withWeir(ctx context.Context, s *suite, how lab.Options, originLog io.Writer, do func(base string) error) (err error) {
+	origin, err := s.startOrigin(ctx, originLog)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, origin.close()) }()
+	how.Origin, how.PoPs, how.NoDelay, how.NoShare = origin.url, 1, true, true
+	weir, err := lab.Start(ctx, how)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, weir.Close()) }()
+	return do(weir.Ready.PoPs[0].HTTP)
+}
