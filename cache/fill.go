@@ -139,6 +139,8 @@ func (e *Engine) newFill(t *transaction) *fill {
 		ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)
+	// Upstream chooses among what the key tells apart, and nothing else.
+	f.req.Site.Policy.Negotiate(f.out.Header)
 	if t.object != nil {
 		f.out.Header.Set(FreshField, "1")
 		f.condition(t.object.Meta())
@@ -357,13 +359,13 @@ func (e *Engine) Reset() error {
 	return e.Store.Clear()
 }
 
-// invalidate makes what is stored under the request's target unusable. Fills
-// that run may have read the old state, so they are detached.
-func (e *Engine) invalidate(req *Request) {
-	k := storage.KeyOf(req.keyText())
+// invalidate makes what is stored under a target of the request's host
+// unusable. Fills that run may have read the old state, so they are detached.
+func (e *Engine) invalidate(req *Request, target string) {
+	k := storage.KeyOf(keyText(req.Site.Name, req.Host, target))
 	e.mu.Lock()
 	for _, f := range e.fills {
-		if f.req.Site == req.Site && f.req.Host == req.Host && f.req.Target == req.Target {
+		if f.req.Site == req.Site && f.req.Host == req.Host && f.req.Target == target {
 			e.detach(f)
 		}
 	}

@@ -19,6 +19,10 @@ type Request struct {
 	Host, Target string
 	// Fields are the request's header fields.
 	Fields rfc9111.Fields
+	// Normalise makes a key's host and target of a reference in a response:
+	// what Location names after an unsafe request is invalidated (RFC 9111
+	// section 4.4).
+	Normalise rfc9111.Normalise
 	// Forward makes the request that goes upstream. It is asked only on a
 	// miss or a pass.
 	Forward Forwarder
@@ -39,6 +43,15 @@ type Forwarder interface {
 	Pass(ctx context.Context) *http.Request
 }
 
+// named are the targets, of the request's host, that the response to an unsafe
+// request names in Location and Content-Location.
+func (r *Request) named(response http.Header) []string {
+	if r.Normalise == nil {
+		return nil
+	}
+	return rfc9111.InvalidationTargets(r.Host, r.Target, response, r.Normalise)
+}
+
 // selective says whether the request wants less than the whole response: its
 // header alone, a range of it, or nothing if the client's copy is current.
 func (r *Request) selective() bool {
@@ -55,7 +68,15 @@ func (r *Request) selective() bool {
 
 // keyText is the primary key as text. A space ends the site's name and cannot
 // occur in a host; a target begins with a slash.
-func (r *Request) keyText() string { return r.Site.Name + " " + r.Host + r.Target }
+func (r *Request) keyText() string { return keyText(r.Site.Name, r.Host, r.Target) }
+
+func keyText(site, host, target string) string { return site + " " + host + target }
+
+// variant is the text that tells this request's variant from others, of a
+// response whose Vary names the fields.
+func (r *Request) variant(fields []string) string {
+	return r.Site.Policy.Variant(fields, r.Fields)
+}
 
 // variantKey names one variant. The list's BodyID is part of it: a list that
 // was replaced takes its variants out of reach with it.
@@ -76,15 +97,4 @@ func variantKey(primary string, list *storage.Meta, variant string) storage.Key 
 // answered from what a GET stored (RFC 9111 section 4, RFC 9110 section 9.3.2).
 func cacheable(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead
-}
-
-// safe lists the methods of RFC 9110 section 9.2.1; a successful request of
-// any other invalidates what is stored (RFC 9111 section 4.4).
-func safe(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	default:
-		return false
-	}
 }

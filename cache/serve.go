@@ -90,7 +90,7 @@ func (t *transaction) start() step {
 		return t.passBecause(ReasonBypass)
 	}
 	t.primary = t.req.keyText()
-	t.directives = rfc9111.ParseCacheControl(t.req.Fields.Values("Cache-Control"))
+	t.directives = rfc9111.RequestDirectives(t.req.Fields, t.req.Site.Policy)
 	return stepLookup
 }
 
@@ -113,7 +113,7 @@ func (t *transaction) lookup() step {
 	if found != nil && found.Meta().Status == 0 {
 		t.list = found.Meta()
 		_ = found.Close()
-		variant := rfc9111.Variant(t.list.Vary, t.req.Fields)
+		variant := t.req.variant(t.list.Vary)
 		t.key = variantKey(t.primary, t.list, variant)
 		t.landed = t.e.landedShard(t.key).Load()
 		found = t.open(variant)
@@ -165,7 +165,9 @@ func (t *transaction) judge() step {
 		t.ans.Reason = ReasonExpired
 		return stepCollapse
 	}
-	switch meta.Stored.Reuse(t.now, t.directives, t.req.Site.Policy, t.soft) {
+	directives := meta.Stored.SpareImmutable(t.now, t.directives,
+		func() http.Header { return rfc9111.ParseFields(meta.Header) }, t.req.Site.Policy)
+	switch meta.Stored.Reuse(t.now, directives, t.req.Site.Policy, t.soft) {
 	case rfc9111.Fresh:
 		return t.fromStore(OutcomeHit, ReasonFresh)
 	case rfc9111.StaleWhileRevalidate:
@@ -275,7 +277,7 @@ func (t *transaction) wait() step {
 // The response has proved that it may be shared, whoever caused the fill.
 func (t *transaction) fromFill() step {
 	m := t.fill.meta
-	if len(m.Vary) > 0 && rfc9111.Variant(m.Vary, t.req.Fields) != m.Variant {
+	if len(m.Vary) > 0 && t.req.variant(m.Vary) != m.Variant {
 		return stepLookup
 	}
 	reader := t.fill.stream.attach()
@@ -343,8 +345,11 @@ func (t *transaction) pass() step {
 		t.err = classify(err)
 		return stepFailed
 	}
-	if !safe(t.req.Method) && response.StatusCode < http.StatusBadRequest {
-		t.e.invalidate(t.req)
+	if rfc9111.Invalidates(t.req.Method, response.StatusCode) {
+		t.e.invalidate(t.req, t.req.Target)
+		for _, target := range t.req.named(response.Header) {
+			t.e.invalidate(t.req, target)
+		}
 	}
 	t.ans.Outcome, t.ans.Response, t.ans.FwdStatus = OutcomePass, response, response.StatusCode
 	t.ans.UpstreamCacheStatus = response.Header.Get("Cache-Status")

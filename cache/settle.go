@@ -82,7 +82,7 @@ func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
 	key := storage.KeyOf(f.primary)
 	m.Vary, _ = rfc9111.VaryFields(response.Header)
 	if len(m.Vary) > 0 {
-		m.Variant = rfc9111.Variant(m.Vary, f.req.Fields)
+		m.Variant = f.req.variant(m.Vary)
 		list, err := f.variants(m)
 		if err != nil {
 			return ReasonTooLarge

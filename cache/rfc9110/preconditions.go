@@ -1,5 +1,5 @@
 // Package rfc9110 holds the rules of RFC 9110 that answering from a store needs,
-// as pure functions: preconditions (section 13), ranges (section 14), and the
+// as pure functions: preconditions (section 13), ranges and parts (sections 14, 15.3.7), and the
 // one normal form of paths and hosts (RFC 3986 section 6.2.2) that cache keys
 // and purge targets share.
 //
@@ -7,6 +7,7 @@
 package rfc9110
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 )
@@ -48,14 +49,21 @@ func (p Precondition) String() string {
 // Evaluate checks a request's conditions in the order of section 13.2.2,
 // against a representation that exists and would be answered with 2xx.
 // etag and lastModified are its validators as received, "" where it has none;
-// one that is malformed matches nothing. Where a response has no Last-Modified
-// a cache may give its Date instead (RFC 9111 section 4.3.2).
+// one that is malformed matches nothing.
 //
 // A condition that cannot be read is met in the way that is always correct:
 // If-Match fails, If-None-Match does not match, a date is ignored. If-Range is
 // for IfRange. RFC 9111 section 4.3.2 leaves If-Match and If-Unmodified-Since
 // to origins; a cache that forwards such requests never asks here.
 func Evaluate(method string, req Fields, etag, lastModified string) Precondition {
+	return EvaluateStored(method, req, etag, lastModified, "")
+}
+
+// EvaluateStored is Evaluate for a stored response. Where it has no
+// Last-Modified, its Date stands in for If-Modified-Since (RFC 9111 section
+// 4.3.2), and for nothing else: it says when the response was made, so that a
+// later time in the condition means that nothing is newer.
+func EvaluateStored(method string, req Fields, etag, lastModified, date string) Precondition {
 	if ifMatch := req.Values("If-Match"); len(ifMatch) > 0 {
 		if !anyTagMatches(ifMatch, etag, strongly) {
 			return Failed
@@ -75,7 +83,7 @@ func Evaluate(method string, req Fields, etag, lastModified string) Precondition
 			return Failed
 		}
 	}
-	if reading && modifiedSince(req.Values("If-Modified-Since"), lastModified) == no {
+	if reading && modifiedSince(req.Values("If-Modified-Since"), cmp.Or(lastModified, date)) == no {
 		return NotModified
 	}
 	return Proceed

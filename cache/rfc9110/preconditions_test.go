@@ -21,6 +21,31 @@ func header(pairs ...string) http.Header {
 	return h
 }
 
+func TestEvaluateStored(t *testing.T) {
+	tests := []struct {
+		name                     string
+		req                      http.Header
+		etag, lastModified, date string
+		want                     Precondition
+	}{
+		{"RFC 9111 4.3.2 made before", header("If-Modified-Since", late), "", "", middle, NotModified},
+		{"RFC 9111 4.3.2 made at that time", header("If-Modified-Since", middle), "", "", middle, NotModified},
+		{"RFC 9111 4.3.2 made after", header("If-Modified-Since", early), "", "", middle, Proceed},
+		{"RFC 9111 4.3.2 Last-Modified goes first", header("If-Modified-Since", middle), "", early, late, NotModified},
+		{"RFC 9111 4.3.2 If-None-Match goes first", header("If-Modified-Since", late, "If-None-Match", `"b"`), `"a"`, "", early, Proceed},
+		{"RFC 9111 4.3.2 no Date either", header("If-Modified-Since", late), "", "", "", Proceed},
+		{"RFC 9111 4.3.2 malformed Date", header("If-Modified-Since", late), "", "", "x", Proceed},
+		{"RFC 9110 13.1.4 not for If-Unmodified-Since", header("If-Unmodified-Since", early), "", "", middle, Proceed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := EvaluateStored("GET", tt.req, tt.etag, tt.lastModified, tt.date); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestEvaluate(t *testing.T) {
 	const tag, weak = `"abc"`, `W/"abc"`
 	tests := []struct {

@@ -64,7 +64,8 @@ func (d *Directives) shareable() bool { return d.Public || d.SMaxAge.Value > 0 }
 type directive struct {
 	name, arg string
 	hasArg    bool
-	sound     bool // the member follows the grammar and so does all before it
+	targets   string // of Surrogate-Control: what stands after ";", or ""
+	sound     bool   // the member follows the grammar and so does all before it
 }
 
 // directiveNameBytesMax is the length of the longest known name.
@@ -159,6 +160,8 @@ type directiveScanner struct {
 	// broken is set once a quoted string without end was met. Where it was
 	// meant to end is unknown, so nothing after its start is sound.
 	broken bool
+	// surrogate says that a member may have targets: *( ";" token ).
+	surrogate bool
 	directive
 }
 
@@ -174,6 +177,9 @@ func (s *directiveScanner) next() bool {
 		s.rest = s.rest[1:]
 		s.hasArg = true
 		s.arg = s.argument()
+	}
+	if s.surrogate {
+		s.targets = s.parameters()
 	}
 	s.sound = s.skipToComma() && !s.broken
 	return true
@@ -199,6 +205,20 @@ func (s *directiveScanner) argument() string {
 	}
 	// Escapes stay: no argument that matters here needs one.
 	return quoted[1 : len(quoted)-1]
+}
+
+// parameters takes *( OWS ";" OWS [ token ] ) and gives it as it stands, less
+// what is not a token at its ends.
+func (s *directiveScanner) parameters() string {
+	all := s.rest
+	for {
+		rest := strings.TrimLeft(s.rest, " \t")
+		if !strings.HasPrefix(rest, ";") {
+			return strings.Trim(all[:len(all)-len(s.rest)], "; \t")
+		}
+		s.rest = strings.TrimLeft(rest[1:], " \t")
+		s.token()
+	}
 }
 
 // quoted takes the quoted string at the start of rest, quotes included. If it

@@ -53,6 +53,15 @@ func TestLifetime(t *testing.T) {
 		{"policy NegativeTTL", 404, header(), Policy{NegativeTTL: time.Minute, DefaultTTL: time.Hour}, time.Minute},
 		{"policy NegativeTTL yields to the response", 410, header("Cache-Control", "max-age=1"), Policy{NegativeTTL: time.Minute}, time.Second},
 		{"policy NegativeTTL, 200", 200, header(), Policy{NegativeTTL: time.Minute}, 0},
+		{"policy StatusTTL", 404, header(), Policy{StatusTTL: map[int]time.Duration{404: time.Second}, NegativeTTL: time.Minute}, time.Second},
+		{"policy StatusTTL, other status", 410, header(), Policy{StatusTTL: map[int]time.Duration{404: time.Second}, NegativeTTL: time.Minute}, time.Minute},
+		{"policy StatusTTL before DefaultTTL", 200, header(), Policy{StatusTTL: map[int]time.Duration{200: time.Second}, DefaultTTL: time.Minute}, time.Second},
+		{"policy StatusTTL before heuristic", 200, header("Date", date1, "Last-Modified", pastLM), Policy{StatusTTL: map[int]time.Duration{200: time.Second}}, time.Second},
+		{"policy StatusTTL without heuristics", 503, header(), Policy{StatusTTL: map[int]time.Duration{503: time.Second}}, time.Second},
+		{"policy StatusTTL yields to the response", 404, header("Cache-Control", "max-age=9"), Policy{StatusTTL: map[int]time.Duration{404: time.Second}}, 9 * time.Second},
+		{"policy StatusTTL of zero", 404, header("Date", date1, "Last-Modified", pastLM), Policy{StatusTTL: map[int]time.Duration{404: 0}, NegativeTTL: time.Minute}, 0},
+		{"policy StatusTTL below zero", 404, header(), Policy{StatusTTL: map[int]time.Duration{404: -1}}, 0},
+		{"policy StatusTTL, the default one", 404, header(), Policy{StatusTTL: DefaultStatusTTL()}, 10 * time.Second},
 		{"policy negative durations", 200, header(), Policy{DefaultTTL: -1, NegativeTTL: -1, HeuristicMax: -1}, 0},
 	}
 	for _, tt := range tests {
@@ -79,7 +88,7 @@ func TestInitialAge(t *testing.T) {
 		{"5.1 Age, not a number", header("Age", "abc"), 2 * time.Second},
 		{"5.1 Age, negative", header("Age", "-7200"), 2 * time.Second},
 		{"5.1 Age, decimal", header("Age", "7200.0"), 2 * time.Second},
-		{"5.1 Age, parameter", header("Age", "7200;foo=bar"), 2 * time.Second},
+		{"5.1 Age, parameter", header("Age", "7200;foo=bar"), 7202 * time.Second},
 		{"5.1 Age, list", header("Age", "7200, 0"), 7202 * time.Second},
 		{"5.1 Age, list the other way", header("Age", "0, 7200"), 2 * time.Second},
 		{"5.1 Age, two lines", header("Age", "7200", "Age", "0"), 7202 * time.Second},
@@ -132,6 +141,31 @@ func TestStoredProhibitions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := NewStored(200, header("Cache-Control", tt.cc), received, received, Policy{StaleIfError: time.Hour})
+			got.ResponseTime, got.InitialAge, got.Lifetime = time.Time{}, 0, 0
+			if got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestStaleDespiteSMaxAge(t *testing.T) {
+	const swr, sie = 30 * time.Second, 40 * time.Second
+	tests := []struct {
+		name, cc string
+		want     Stored
+	}{
+		{"5.2.2.10 without windows", "s-maxage=9", Stored{MustRevalidate: true}},
+		{"5.2.2.10 windows of zero", "s-maxage=9, stale-while-revalidate=0", Stored{MustRevalidate: true, StaleWhileRevalidate: noWindow}},
+		{"5.2.2.10 both windows", "s-maxage=9, stale-while-revalidate=30, stale-if-error=40", Stored{StaleWhileRevalidate: swr, StaleIfError: sie}},
+		{"5.2.2.10 one window, and none of the policy", "s-maxage=9, stale-while-revalidate=30", Stored{StaleWhileRevalidate: swr, StaleIfError: noWindow}},
+		{"5.2.2.10 the other, and none of the policy", "s-maxage=9, stale-if-error=40", Stored{StaleWhileRevalidate: noWindow, StaleIfError: sie}},
+		{"5.2.2.8 proxy-revalidate stays", "s-maxage=9, stale-if-error=40, proxy-revalidate", Stored{MustRevalidate: true, StaleIfError: sie}},
+		{"5.2.2.2 must-revalidate stays", "s-maxage=9, stale-if-error=40, must-revalidate", Stored{MustRevalidate: true, StaleIfError: sie}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := NewStored(200, header("Cache-Control", tt.cc), received, received, Policy{StaleDespiteSMaxAge: true})
 			got.ResponseTime, got.InitialAge, got.Lifetime = time.Time{}, 0, 0
 			if got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)

@@ -1,6 +1,9 @@
 package rfc9111
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // Reuse says how a stored response may answer a request (section 4).
 type Reuse uint8
@@ -30,17 +33,15 @@ func (r Reuse) String() string {
 	}
 }
 
-// Reuse decides on a request that arrives at now. req is the request's
-// Cache-Control; it counts only if p.ObeyClient says so. A soft-purged response
+// Reuse decides on a request that arrives at now. req are the request's
+// directives; they count as far as p obeys them. A soft-purged response
 // is never Fresh: it may be used while it is revalidated only if it has a
 // window for that at all, and no longer than that would have been open.
 func (s *Stored) Reuse(now time.Time, req Directives, p Policy, softPurged bool) Reuse {
 	if s.NoCache {
 		return Revalidate
 	}
-	if !p.ObeyClient {
-		req = Directives{}
-	}
+	req.limit(p.obeyed())
 	excess := s.clientExcess(now, &req)
 	if req.NoCache || excess > 0 && !req.MaxStale.Given || excess > req.MaxStale.Value {
 		return Revalidate
@@ -58,6 +59,21 @@ func (s *Stored) Reuse(now time.Time, req Directives, p Policy, softPurged bool)
 		return StaleWhileRevalidate
 	}
 	return Revalidate
+}
+
+// SpareImmutable gives a request's directives for Reuse without max-age, if the
+// response is immutable and fresh at now (RFC 8246 section 2.1): a reload sends
+// max-age=0, and to spare that validation is what immutable is for. no-cache
+// still asks for it. header is the response's; it is asked for, and read, only
+// if the request has max-age.
+func (s *Stored) SpareImmutable(now time.Time, req Directives, header func() http.Header, p Policy) Directives {
+	if !req.MaxAge.Given || s.TTL(now) <= 0 {
+		return req
+	}
+	if d, _ := ResponseDirectives(header(), p); d.Immutable {
+		req.MaxAge = Delta{}
+	}
+	return req
 }
 
 // clientExcess is by how much the response is older than the request's max-age

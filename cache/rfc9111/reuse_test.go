@@ -1,6 +1,7 @@
 package rfc9111
 
 import (
+	"net/http"
 	"testing"
 	"time"
 )
@@ -31,6 +32,9 @@ func TestReuse(t *testing.T) {
 		{"4.2.4 must-revalidate", "max-age=60, stale-while-revalidate=30, must-revalidate", 61, "", Policy{}, false, Revalidate},
 		{"4.2.4 proxy-revalidate", "max-age=60, stale-while-revalidate=30, proxy-revalidate", 61, "", Policy{}, false, Revalidate},
 		{"4.2.4 s-maxage", "s-maxage=60, stale-while-revalidate=30", 61, "", Policy{}, false, Revalidate},
+		{"4.2.4 s-maxage, policy allows", "s-maxage=60, stale-while-revalidate=30", 61, "", Policy{StaleDespiteSMaxAge: true}, false, StaleWhileRevalidate},
+		{"4.2.4 s-maxage, policy allows, after the window", "s-maxage=60, stale-while-revalidate=30", 90, "", Policy{StaleDespiteSMaxAge: true}, false, Revalidate},
+		{"4.2.4 s-maxage, policy allows, not its own window", "s-maxage=60, stale-if-error=30", 61, "", Policy{StaleDespiteSMaxAge: true, StaleWhileRevalidate: time.Hour}, false, Revalidate},
 		{"4.2.4 no-cache", "max-age=60, stale-while-revalidate=30, no-cache", 61, "", Policy{}, false, Revalidate},
 		{"policy window", "max-age=60", 61, "", window, false, StaleWhileRevalidate},
 		{"policy window is over", "max-age=60", 90, "", window, false, Revalidate},
@@ -70,6 +74,33 @@ func TestReuse(t *testing.T) {
 			s := NewStored(200, header("Cache-Control", tt.cc), received, received, tt.p)
 			now := received.Add(time.Duration(tt.at) * time.Second)
 			if got := s.Reuse(now, ParseCacheControl([]string{tt.req}), tt.p, tt.soft); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestSpareImmutable(t *testing.T) {
+	obey := Policy{Obey: ObeyAll}
+	tests := []struct {
+		name, cc string
+		at       int // seconds since the response
+		req      string
+		want     Reuse
+	}{
+		{"RFC 8246 2.1 max-age=0", "max-age=60, immutable", 10, "max-age=0", Fresh},
+		{"RFC 8246 2.1 max-age=0, mutable", "max-age=60", 10, "max-age=0", Revalidate},
+		{"RFC 8246 2.1 max-age=0, stale", "max-age=60, immutable, stale-while-revalidate=60", 61, "max-age=0", Revalidate},
+		{"RFC 8246 2.1 no-cache", "max-age=60, immutable", 10, "no-cache, max-age=0", Revalidate},
+		{"RFC 8246 2.1 min-fresh", "max-age=60, immutable", 10, "min-fresh=55", Revalidate},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			resp := header(cacheControl, tt.cc)
+			s := NewStored(200, resp, received, received, obey)
+			now := received.Add(time.Duration(tt.at) * time.Second)
+			req := s.SpareImmutable(now, ParseCacheControl([]string{tt.req}), func() http.Header { return resp }, obey)
+			if got := s.Reuse(now, req, obey, false); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

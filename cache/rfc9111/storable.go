@@ -2,6 +2,7 @@ package rfc9111
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -23,7 +24,8 @@ const (
 	RefusedMethod
 	// RefusedUpgrade: the connection changes its protocol (101, 426).
 	RefusedUpgrade
-	// RefusedPartial: 206 is not stored (section 3.3 makes it optional).
+	// RefusedPartial: a 206 is not a whole response; StorablePart decides on
+	// it (section 3.3).
 	RefusedPartial
 	// RefusedStatus: the status is not final, answers fields of the request
 	// that are not in the key (304, 407, 412, 416, 417), or is not understood
@@ -46,6 +48,14 @@ const (
 	// RefusedVaryStar: Vary is * or names too much, so that no later request
 	// can match (section 4.1).
 	RefusedVaryStar
+	// RefusedEncoding: Vary names Accept-Encoding, and the response has a
+	// content coding that this request listed and that Variant does not tell
+	// apart, so that a request which cannot decode it would match. It does not
+	// happen to requests that Policy.Negotiate has rewritten.
+	RefusedEncoding
+	// RefusedLocation: the response to a POST is not said to be what a GET of
+	// its target would give (RFC 9110 section 9.3.3).
+	RefusedLocation
 	// RefusedNoFreshness: it could never be used: no lifetime, and no
 	// validator or leave to be served stale either (section 3, last item).
 	RefusedNoFreshness
@@ -76,6 +86,10 @@ func (v StoreVerdict) String() string {
 		return "set-cookie"
 	case RefusedVaryStar:
 		return "vary-star"
+	case RefusedEncoding:
+		return "encoding"
+	case RefusedLocation:
+		return "location"
 	case RefusedNoFreshness:
 		return "no-freshness"
 	default:
@@ -94,12 +108,62 @@ func Storable(method string, req Fields, status int, resp http.Header, p Policy)
 	if v := storableStatus(status); v != CanStore {
 		return v
 	}
-	reqCC := ParseCacheControl(req.Values("Cache-Control"))
-	if reqCC.NoStore {
+	p = p.WithDefaults()
+	cc := controlOf(resp, p)
+	if v := storableFields(req, status, resp, &cc, p); v != CanStore {
+		return v
+	}
+	if !usable(status, resp, &cc, p) {
+		return RefusedNoFreshness
+	}
+	return CanStore
+}
+
+// StorablePart is Storable for a 206 (section 3.3). Whether its Content-Range
+// can be relied on is for the caller to see: rfc9110.PartOf.
+func StorablePart(req Fields, resp http.Header, p Policy) StoreVerdict {
+	p = p.WithDefaults()
+	cc := controlOf(resp, p)
+	if v := storableFields(req, http.StatusPartialContent, resp, &cc, p); v != CanStore {
+		return v
+	}
+	if !usable(http.StatusPartialContent, resp, &cc, p) {
+		return RefusedNoFreshness
+	}
+	return CanStore
+}
+
+// StorablePost decides whether the response to a POST may be stored for later
+// requests of GET and HEAD to the same target (RFC 9110 section 9.3.3): it must
+// name a lifetime of its own and say, by Content-Location, that it is the
+// target's new representation. located says the latter: see Located. Only a 200
+// is taken: another status reports on the POST.
+func StorablePost(req Fields, status int, resp http.Header, located bool, p Policy) StoreVerdict {
+	p = p.WithDefaults()
+	cc := controlOf(resp, p)
+	switch {
+	case !located:
+		return RefusedLocation
+	case status != http.StatusOK:
+		return RefusedStatus
+	}
+	if v := storableFields(req, status, resp, &cc, p); v != CanStore {
+		return v
+	}
+	date, _ := dateOf(resp, time.Time{})
+	if lifetime, explicit := lifetimeOf(status, resp, &cc, date, p); !explicit || lifetime == 0 || cc.NoCache {
+		return RefusedNoFreshness
+	}
+	return CanStore
+}
+
+// storableFields is what Storable asks of the fields of request and response,
+// save whether the response could be of use. p has its defaults filled.
+func storableFields(req Fields, status int, resp http.Header, cc *control, p Policy) StoreVerdict {
+	if reqCC := RequestDirectives(req, p); reqCC.NoStore {
 		return RefusedRequestNoStore
 	}
-	cc := ParseCacheControl(resp.Values("Cache-Control"))
-	if v := storableByDirectives(status, &cc); v != CanStore {
+	if v := storableByDirectives(status, &cc.Directives); v != CanStore {
 		return v
 	}
 	if len(req.Values("Authorization")) > 0 && !cc.shareable() && !cc.MustRevalidate {
@@ -108,11 +172,12 @@ func Storable(method string, req Fields, status int, resp http.Header, p Policy)
 	if setsCookie(resp) && !cc.shareable() && !p.ShareSetCookie {
 		return RefusedSetCookie
 	}
-	if _, star := VaryFields(resp); star {
+	vary, star := VaryFields(resp)
+	if star {
 		return RefusedVaryStar
 	}
-	if !usable(status, resp, &cc, p.WithDefaults()) {
-		return RefusedNoFreshness
+	if slices.Contains(vary, "accept-encoding") && unkeyedEncoding(req, resp) {
+		return RefusedEncoding
 	}
 	return CanStore
 }
@@ -155,10 +220,11 @@ func setsCookie(resp http.Header) bool {
 // Without a Date, `now` would be needed to know the lifetime; the zero time
 // stands in for it, so that every valid Expires counts as a lifetime, and
 // Last-Modified is a validator anyway.
-func usable(status int, resp http.Header, cc *Directives, p Policy) bool {
+func usable(status int, resp http.Header, cc *control, p Policy) bool {
 	date, _ := dateOf(resp, time.Time{})
 	lifetime, explicit := lifetimeOf(status, resp, cc, date, p)
-	if !explicit && !cc.Public && !heuristicStatus(status) {
+	vouched := p.StatusTTL[status] > 0
+	if !explicit && !cc.Public && !heuristicStatus(status) && !vouched {
 		return false
 	}
 	if hasValidator(resp) {
@@ -170,7 +236,7 @@ func usable(status int, resp http.Header, cc *Directives, p Policy) bool {
 	if lifetime > 0 {
 		return true
 	}
-	mayBeStale := !mustRevalidate(cc)
+	mayBeStale := !mustRevalidate(&cc.Directives, p)
 	return mayBeStale && max(cc.StaleWhileRevalidate.Value, cc.StaleIfError.Value) > 0
 }
 

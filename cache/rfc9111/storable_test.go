@@ -70,6 +70,15 @@ func TestStorable(t *testing.T) {
 		{"4.1 Vary: *", "GET", none, 200, header("Cache-Control", "max-age=60", "Vary", "*"), Policy{}, RefusedVaryStar},
 		{"4.1 Vary", "GET", none, 200, header("Cache-Control", "max-age=60", "Vary", "Accept-Encoding"), Policy{}, CanStore},
 
+		{"4.1 coding that no variant has", "GET", header("Accept-Encoding", "deflate, gzip"), 200,
+			header("Cache-Control", "max-age=60", "Vary", "Accept-Encoding", "Content-Encoding", "Deflate"), Policy{}, RefusedEncoding},
+		{"4.1 coding that no variant has, and not by request", "GET", none, 200,
+			header("Cache-Control", "max-age=60", "Vary", "Accept-Encoding", "Content-Encoding", "deflate"), Policy{}, CanStore},
+		{"4.1 coding that no variant has, without Vary", "GET", header("Accept-Encoding", "deflate"), 200,
+			header("Cache-Control", "max-age=60", "Content-Encoding", "deflate"), Policy{}, CanStore},
+		{"4.1 coding of a variant", "GET", header("Accept-Encoding", "x-gzip"), 200,
+			header("Cache-Control", "max-age=60", "Vary", "accept-encoding", "Content-Encoding", "x-gzip"), Policy{}, CanStore},
+
 		{"3 nothing to go by", "GET", none, 200, header(), Policy{}, RefusedNoFreshness},
 		{"3 public alone", "GET", none, 200, header("Cache-Control", "public"), Policy{}, RefusedNoFreshness},
 		{"3 max-age=0 without validator", "GET", none, 200, header("Cache-Control", "max-age=0"), Policy{}, RefusedNoFreshness},
@@ -92,11 +101,79 @@ func TestStorable(t *testing.T) {
 		{"policy DefaultTTL, other status", "GET", none, 500, header(), Policy{DefaultTTL: time.Minute}, RefusedNoFreshness},
 		{"policy DefaultTTL is not for 404", "GET", none, 404, header(), Policy{DefaultTTL: time.Minute}, RefusedNoFreshness},
 		{"policy NegativeTTL", "GET", none, 404, header(), Policy{NegativeTTL: time.Minute}, CanStore},
+		{"policy StatusTTL", "GET", none, 503, header(), Policy{StatusTTL: map[int]time.Duration{503: time.Second}}, CanStore},
+		{"policy StatusTTL of zero", "GET", none, 404, header(), Policy{StatusTTL: map[int]time.Duration{404: 0}, NegativeTTL: time.Minute}, RefusedNoFreshness},
+		{"policy StatusTTL cannot store what section 3 rules out", "GET", none, 412, header(), Policy{StatusTTL: map[int]time.Duration{412: time.Minute}}, RefusedStatus},
+		{"policy StatusTTL and no-store", "GET", none, 404, header("Cache-Control", "no-store"), Policy{StatusTTL: DefaultStatusTTL()}, RefusedNoStore},
 		{"policy NegativeTTL, other status", "GET", none, 403, header(), Policy{NegativeTTL: time.Minute}, RefusedNoFreshness},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := Storable(tt.method, tt.req, tt.status, tt.resp, tt.p); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestStorablePart(t *testing.T) {
+	none := header()
+	fresh := header("Cache-Control", "max-age=60")
+	tests := []struct {
+		name string
+		req  http.Header
+		resp http.Header
+		p    Policy
+		want StoreVerdict
+	}{
+		{"3.3 explicit lifetime", none, fresh, Policy{}, CanStore},
+		{"3.3 validator", none, header("Etag", `"a"`), Policy{}, CanStore},
+		{"3.3 heuristic", none, header("Date", date1, "Last-Modified", pastLM), Policy{}, CanStore},
+		{"3.3 policy DefaultTTL", none, none, Policy{DefaultTTL: time.Minute}, CanStore},
+		{"3.3 nothing to go by", none, none, Policy{}, RefusedNoFreshness},
+		{"3.3 no-store", none, header("Cache-Control", "max-age=60, no-store"), Policy{}, RefusedNoStore},
+		{"3.3 must-understand", none, header("Cache-Control", "max-age=60, no-store, must-understand"), Policy{}, CanStore},
+		{"3.3 private", none, header("Cdn-Cache-Control", "private", "Cache-Control", "max-age=60"), Policy{}, RefusedPrivate},
+		{"3.3 Vary: *", none, header("Cache-Control", "max-age=60", "Vary", "*"), Policy{}, RefusedVaryStar},
+		{"3.3 Authorization", header("Authorization", "x"), fresh, Policy{}, RefusedAuthorization},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := StorablePart(tt.req, tt.resp, tt.p); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestStorablePost(t *testing.T) {
+	none := header()
+	fresh := header("Cache-Control", "max-age=60")
+	tests := []struct {
+		name    string
+		req     http.Header
+		status  int
+		resp    http.Header
+		located bool
+		p       Policy
+		want    StoreVerdict
+	}{
+		{"RFC 9110 9.3.3 located, with a lifetime", none, 200, fresh, true, Policy{}, CanStore},
+		{"RFC 9110 9.3.3 targeted lifetime", none, 200, header("Cdn-Cache-Control", "max-age=60"), true, Policy{}, CanStore},
+		{"RFC 9110 9.3.3 Expires", none, 200, header("Date", date1, "Expires", date2), true, Policy{}, CanStore},
+		{"RFC 9110 9.3.3 not located", none, 200, fresh, false, Policy{}, RefusedLocation},
+		{"RFC 9110 9.3.3 a report", none, 201, fresh, true, Policy{}, RefusedStatus},
+		{"RFC 9110 9.3.3 no lifetime", none, 200, header("Etag", `"a"`, "Last-Modified", pastLM), true, Policy{}, RefusedNoFreshness},
+		{"RFC 9110 9.3.3 only the policy's lifetime", none, 200, none, true, Policy{DefaultTTL: time.Hour}, RefusedNoFreshness},
+		{"RFC 9110 9.3.3 lifetime of zero", none, 200, header("Cache-Control", "max-age=0", "Etag", `"a"`), true, Policy{}, RefusedNoFreshness},
+		{"RFC 9110 9.3.3 no-cache", none, 200, header("Cache-Control", "max-age=60, no-cache"), true, Policy{}, RefusedNoFreshness},
+		{"RFC 9110 9.3.3 private", none, 200, header("Cache-Control", "max-age=60, private"), true, Policy{}, RefusedPrivate},
+		{"RFC 9110 9.3.3 Set-Cookie", none, 200, header("Cache-Control", "max-age=60", "Set-Cookie", "a=b"), true, Policy{}, RefusedSetCookie},
+		{"RFC 9110 9.3.3 Authorization", header("Authorization", "x"), 200, fresh, true, Policy{}, RefusedAuthorization},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := StorablePost(tt.req, tt.status, tt.resp, tt.located, tt.p); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

@@ -1,14 +1,18 @@
 // Package rfc9111 holds the rules of HTTP caching as pure functions: RFC 9111
-// (caching), RFC 5861 (stale-while-revalidate, stale-if-error), RFC 8246
-// (immutable), RFC 9110 section 7.6.1 (hop-by-hop fields), and the writers of
-// RFC 9211 (Cache-Status) and RFC 9209 (Proxy-Status).
+// (caching), RFC 9213 (targeted fields), RFC 5861 (stale-while-revalidate,
+// stale-if-error), RFC 8246 (immutable), RFC 9875 (groups), No-Vary-Search, RFC
+// 8586 (CDN-Loop), RFC 9110 section 7.6.1 (hop-by-hop fields), and the writers
+// of RFC 9211 (Cache-Status) and RFC 9209 (Proxy-Status).
 //
 // Nothing here locks, logs, sleeps or asks the time: rules take fields and
 // `now` and return a named verdict. Life of a response, in their words:
 //
-//	arrives   Storable, VaryFields, Variant, Tags, NewStored, StoredFields, AppendFields
-//	is asked  ParseCacheControl (of the request), Stored.Reuse, EachField, CacheStatus
-//	is stale  Refresh after a 304 for which Updates holds, Stored.MayServeStaleOnError
+//	is asked for  KeyPolicy.Key, Looped, RequestDirectives, Policy.Negotiate
+//	arrives       Storable, StorablePart, StorablePost, VaryFields, Policy.Variant, Tags,
+//	              CacheGroups, ParseNoVarySearch, NewStored, StoredFields, AppendFields
+//	is used       RequestDirectives, Stored.SpareImmutable, Stored.Reuse, EachField, CacheStatus
+//	is stale      Refresh after a 304 for which Updates holds, Stored.MayServeStaleOnError
+//	is outdated   Invalidates, InvalidationTargets, GroupInvalidation
 package rfc9111
 
 import "time"
@@ -32,6 +36,20 @@ type Stored struct {
 	NoCache bool
 	// MustRevalidate says that it must never be served stale: must-revalidate,
 	// proxy-revalidate or s-maxage (sections 5.2.2.2, 5.2.2.8, 5.2.2.10).
+	//
+	// That holds for s-maxage also where the response has
+	// stale-while-revalidate or stale-if-error of its own. Section 4.2.4 has
+	// two sentences on stale responses. The first forbids them where "an
+	// applicable s-maxage" does, without exception; the second demands, where
+	// nothing forbids them, a permission as well, and names RFC 5861 as one.
+	// A permission does not undo a prohibition, and section 5.2.2.10 says
+	// MUST NOT once more. That extensions may modify the directives beside
+	// them (section 5.2.3) does not help: RFC 5861 does not say that it
+	// modifies s-maxage. An origin that wants both has two ways that every
+	// cache reads alike: max-age in place of s-maxage, or a targeted field,
+	// CDN-Cache-Control: max-age=60, stale-while-revalidate=600. Since many
+	// frameworks send s-maxage with stale-while-revalidate all the same, a
+	// site may vouch for that reading: Policy.StaleDespiteSMaxAge.
 	MustRevalidate bool
 }
 

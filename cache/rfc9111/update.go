@@ -43,7 +43,14 @@ func sameDate(a, b string) bool {
 // Set-Cookie is taken only where the stored response has one or the updated one
 // says public or s-maxage, by the rule of RefusedSetCookie. The result can have
 // become unfit to be stored (no-store, private): ask Storable with it again.
+//
+// The fields of a stored part and those of a later part that Combines allows
+// to join it come together in the same way (section 3.4).
 func UpdateStored(stored, notModified http.Header) http.Header {
+	return updateStored(stored, notModified, Policy{})
+}
+
+func updateStored(stored, notModified http.Header, p Policy) http.Header {
 	updated := StoredFields(stored)
 	fresh := StoredFields(notModified)
 	cookies := setsCookie(stored)
@@ -53,8 +60,8 @@ func UpdateStored(stored, notModified http.Header) http.Header {
 		}
 		updated[name] = lines
 	}
-	cc := ParseCacheControl(updated.Values("Cache-Control"))
-	if cookies || cc.shareable() {
+	cc := controlOf(updated, p.WithDefaults())
+	if cookies || p.ShareSetCookie || cc.shareable() {
 		for name, lines := range fresh {
 			if isSetCookie(name) {
 				updated[name] = lines
@@ -82,7 +89,7 @@ func isSetCookie(name string) bool { return name == "Set-Cookie" || name == "Set
 // becomes the Date (RFC 9110 section 6.6.1), or the response would stay as old
 // as it was. status is the stored response's.
 func Refresh(status int, stored, notModified http.Header, requestTime, responseTime time.Time, p Policy) (http.Header, Stored) {
-	updated := UpdateStored(stored, notModified)
+	updated := updateStored(stored, notModified, p)
 	if _, ok := dateOf(notModified, responseTime); !ok {
 		updated.Set("Date", responseTime.UTC().Format(http.TimeFormat))
 	}

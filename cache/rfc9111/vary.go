@@ -33,6 +33,12 @@ func VaryFields(resp http.Header) (fields []string, star bool) {
 	return fields, false
 }
 
+// Variant is Policy.Variant for a site without Languages.
+func Variant(fields []string, req Fields) string {
+	p := Policy{}
+	return p.Variant(fields, req)
+}
+
 // Variant is the text that tells the variants of one key apart: for each of
 // fields (as VaryFields gave them) its name and its value in req.
 //
@@ -42,21 +48,24 @@ func VaryFields(resp http.Header) (fields []string, star bool) {
 // Lengths are bytes in decimal and no name has "=" in it, so two texts are
 // equal only if all normalised values are. A value is normalised as far as
 // section 4.1 allows for any field: lines are joined by commas, and white space
-// at the ends and around commas is dropped, but not within quoted strings. ""
-// when fields is empty.
-func Variant(fields []string, req Fields) string {
+// at the ends and around commas is dropped, but not within quoted strings. Two
+// fields are normalised by what they mean: Accept-Encoding is as AcceptEncoding
+// gives it, and is never absent; Accept-Language is in lower case and by
+// weight, or, where p has Languages, the one of these that Language gives, and
+// absent if there is none. "" when fields is empty.
+func (p *Policy) Variant(fields []string, req Fields) string {
 	if len(fields) == 0 {
 		return ""
 	}
-	var text, value []byte
+	text, value := make([]byte, 0, 128), make([]byte, 0, 64)
 	for _, field := range fields {
 		text = append(text, field...)
-		lines := req.Values(http.CanonicalHeaderKey(field))
-		if len(lines) == 0 {
+		value = value[:0]
+		var there bool
+		if value, there = p.appendSelecting(value, field, req); !there {
 			text = append(text, "-;"...)
 			continue
 		}
-		value = appendNormalised(value[:0], lines)
 		text = append(text, '=')
 		text = strconv.AppendInt(text, int64(len(value)), 10)
 		text = append(text, ':')
@@ -64,6 +73,26 @@ func Variant(fields []string, req Fields) string {
 		text = append(text, ';')
 	}
 	return string(text)
+}
+
+// appendSelecting appends the normalised value of one field that Vary names.
+func (p *Policy) appendSelecting(dst []byte, field string, req Fields) (_ []byte, there bool) {
+	lines := req.Values(http.CanonicalHeaderKey(field))
+	switch {
+	case field == "accept-encoding":
+		return append(dst, AcceptEncoding(req)...), true
+	case field == "accept-language" && len(p.Languages) > 0:
+		language := p.Language(req)
+		for i := range len(language) {
+			dst = append(dst, lowerByte(language[i]))
+		}
+		return dst, language != ""
+	case len(lines) == 0:
+		return dst, false
+	case field == "accept-language":
+		return appendLanguages(dst, lines), true
+	}
+	return appendNormalised(dst, lines), true
 }
 
 func appendNormalised(dst []byte, lines []string) []byte {

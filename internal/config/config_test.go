@@ -91,7 +91,7 @@ func TestExampleIsGood(t *testing.T) {
 	if _, err := os.Stat(c.Router.MMDB); err != nil {
 		t.Errorf("the example's MMDB: %v", err)
 	}
-	if c.Sites[0].Policy != DefaultPolicy(Origin{}) {
+	if !reflect.DeepEqual(c.Sites[0].Policy, DefaultPolicy(Origin{})) {
 		t.Errorf("the example's policy is not the default that its comments promise: %+v", c.Sites[0].Policy)
 	}
 	if c.Limits != Default().Limits || c.Log != Default().Log || c.Control.NATS.Listen != Default().Control.NATS.Listen {
@@ -131,7 +131,7 @@ func TestZeroInTheFileBeatsTheDefault(t *testing.T) {
 		`policy: {stale_if_error: 0s, default_ttl: 0, index: "", slash_redirect: false}, origin:`, 1)+"log: {access: false}\n")
 	want := DefaultPolicy(Origin{})
 	want.StaleIfError, want.DefaultTTL, want.Index, want.SlashRedirect = 0, 0, "", false
-	if got := c.Sites[0].Policy; got != want {
+	if got := c.Sites[0].Policy; !reflect.DeepEqual(got, want) {
 		t.Errorf("policy %+v, want %+v", got, want)
 	}
 	if c.Log.Access {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,6 +34,10 @@ type Policy struct {
 	NotFound       string `yaml:"not_found"`        // path of the document that goes with a 404; "" for none
 	SlashRedirect  bool   `yaml:"slash_redirect"`   // redirect /dir to /dir/ where only that exists
 	KeyIgnoreQuery bool   `yaml:"key_ignore_query"` // one object for a path, whatever its query; false
+
+	ShareSetCookie bool     `yaml:"share_set_cookie"` // store what sets a cookie on the terms of anything else, RFC 9111 7.3; false
+	Obey           []string `yaml:"obey"`             // which directives of a client count, RFC 9111 5.2.1; no-store, only-if-cached
+	Languages      []string `yaml:"languages"`        // what the site has, best first: Accept-Language is reduced to one of them; none
 }
 
 // DefaultPolicy is the policy of a site that says nothing about it. A bucket's
@@ -93,9 +98,19 @@ func (s *Site) check(at spot) {
 	s.Policy.check(at.field("policy"))
 }
 
+// requestDirectives are what Obey may name, and the short words for sets.
+var requestDirectives = []string{
+	"no-store", "only-if-cached", "no-cache", "max-age", "min-fresh", "max-stale", "pragma", "safe", "all", "none",
+}
+
 func (p *Policy) check(at spot) {
 	if strings.Contains(p.Index, "/") {
 		at.field("index").bad(fmt.Sprintf("index %q has a slash", p.Index), `write a file name, such as index.html, or "" for none`)
+	}
+	for i, name := range p.Obey {
+		if !slices.Contains(requestDirectives, name) {
+			at.field("obey").item(i).bad(fmt.Sprintf("%q is no directive of a request", name), "write some of: "+strings.Join(requestDirectives, ", "))
+		}
 	}
 	if p.NotFound != "" && !strings.HasPrefix(p.NotFound, "/") {
 		at.field("not_found").bad(fmt.Sprintf("not_found %q does not start with a slash", p.NotFound), `write a path, such as /404.html, or "" for none`)

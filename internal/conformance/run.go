@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"weir/internal/config"
 	"weir/internal/lab"
 )
 
@@ -150,6 +151,14 @@ func runOne(ctx context.Context, o options, s *suite) error {
 	return nil
 }
 
+// everyRule is the policy of a site that leaves nothing of the RFC out: weir's
+// defaults are stricter with cookies, and deaf to most of what clients say.
+func everyRule(p *config.Policy) {
+	p.ShareSetCookie = true
+	p.Obey = []string{"all"}
+	p.Languages = []string{"de", "en"}
+}
+
 // withWeir calls do with the URL of a weir whose origin is the suite's server.
 // The store is empty at the start and gone at the end. originLog receives what
 // the server says.
@@ -160,6 +169,7 @@ func withWeir(ctx context.Context, s *suite, how lab.Options, originLog io.Write
 	}
 	defer func() { err = errors.Join(err, origin.close()) }()
 	how.Origin, how.PoPs, how.NoDelay, how.NoShare = origin.url, 1, true, true
+	how.Policy = everyRule
 	weir, err := lab.Start(ctx, how)
 	if err != nil {
 		return err

@@ -53,6 +53,8 @@ type Options struct {
 	NoDelay bool
 	// NoShield makes the PoPs ask the origin themselves.
 	NoShield bool
+	// Policy, if set, changes the site's default policy.
+	Policy func(*config.Policy)
 	// ReadyFile is written once everything answers; "" for none.
 	ReadyFile string
 	// NoShare keeps the lab out of the place where other commands look for a

@@ -40,6 +40,9 @@ func (l *Lab) startOrigin(ctx context.Context) error {
 		l.Ready.Origin = s3Address(s3)
 	}
 	site.Policy = config.DefaultPolicy(site.Origin)
+	if l.o.Policy != nil {
+		l.o.Policy(&site.Policy)
+	}
 	l.config.Sites = []*config.Site{site}
 	return nil
 }

@@ -252,7 +252,12 @@ func (t *tier) close() {
 
 // policyOf gives the rules' own numbers.
 func policyOf(p config.Policy) rfc9111.Policy {
+	obey, err := rfc9111.ParseDirectiveSet(p.Obey)
+	if err != nil || len(p.Obey) == 0 {
+		obey = rfc9111.ObeySafe // the configuration has been checked
+	}
 	return rfc9111.Policy{
+		ShareSetCookie: p.ShareSetCookie, Languages: p.Languages, Obey: obey,
 		DefaultTTL: p.DefaultTTL.Std(), NegativeTTL: p.NegativeTTL.Std(), HeuristicMax: p.HeuristicMax.Std(),
 		StaleIfError: p.StaleIfError.Std(), StaleWhileRevalidate: p.StaleWhileRevalidate.Std(),
 	}
