@@ -24,6 +24,7 @@ import (
 
 // Options configures a Server. Handler and at least one address are required.
 type Options struct {
+	// Handler answers. If it is a TunnelCloser, Run closes its tunnels.
 	Handler http.Handler
 	// HTTP is the address for HTTP/1.1 in clear, "" for none.
 	HTTP string
@@ -45,6 +46,14 @@ type Options struct {
 	// Run's context has ended; default 3 s.
 	ShutdownTimeout time.Duration
 	Log             *slog.Logger
+}
+
+// TunnelCloser is a handler that takes connections over from the servers for
+// other protocols (Upgrade), as httpcache.Handler does: the servers do not know
+// when these end.
+type TunnelCloser interface {
+	// CloseTunnels ends them all and waits until they have ended or ctx has.
+	CloseTunnels(ctx context.Context) error
 }
 
 // headerBytesMax bounds a request's header.
@@ -160,7 +169,20 @@ func (s *Server) Run(ctx context.Context) error {
 		s.serve(ctx, group, server, func() error { return server.ServeTLS(s.wrap(s.secure), "", "") })
 		s.serveHTTP3(ctx, group)
 	}
+	if tunnels, ok := s.o.Handler.(TunnelCloser); ok {
+		group.Go(func() error { return s.closeTunnels(ctx, tunnels) })
+	}
 	return group.Wait()
+}
+
+func (s *Server) closeTunnels(ctx context.Context, tunnels TunnelCloser) error {
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.ShutdownTimeout)
+	defer cancel()
+	if err := tunnels.CloseTunnels(stop); err != nil {
+		s.o.Log.Warn("connections with other protocols did not end in time", "error", err)
+	}
+	return nil
 }
 
 func (s *Server) wrap(l net.Listener) net.Listener {

@@ -41,10 +41,17 @@ type HTTPOptions struct {
 // no redirect is followed and no coding is undone. Fields of one connection
 // (RFC 9110 section 7.6.1) and weir's own are dropped both ways; bodies stream
 // and trailers are kept.
+//
+// A request that has Upgrade and names it in Connection may leave HTTP (RFC
+// 9110 section 7.8): the body of a response with status 101 is the connection,
+// an io.ReadWriteCloser. Such connections do not count among ConnsMax, or a few
+// that stay open would keep everybody else waiting: who asks for them bounds
+// them.
 type HTTP struct {
 	base      *url.URL
 	host      string
 	transport *http.Transport
+	switching *http.Transport // for requests that may leave HTTP
 }
 
 // NewHTTP checks the options and makes the origin. It connects to nothing yet.
@@ -62,7 +69,9 @@ func NewHTTP(opts HTTPOptions) (*HTTP, error) {
 			return nil, fmt.Errorf("origin http: %w", err)
 		}
 	}
-	return &HTTP{base: base, host: opts.Host, transport: p.transport()}, nil
+	h := &HTTP{base: base, host: opts.Host, transport: p.transport(), switching: p.transport()}
+	h.switching.MaxConnsPerHost, h.switching.DisableKeepAlives = 0, true
+	return h, nil
 }
 
 func parseBase(text string) (*url.URL, error) {
@@ -103,6 +112,7 @@ func tlsConfig(caFile string) (*tls.Config, error) {
 // to those who sent them.
 func (h *HTTP) Close() error {
 	h.transport.CloseIdleConnections()
+	h.switching.CloseIdleConnections()
 	return nil
 }
 
@@ -117,23 +127,49 @@ func (h *HTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return localResponse(req, http.StatusBadRequest, noStore, reason), nil
 	}
-	out := h.outgoing(req)
-	resp, err := h.transport.RoundTrip(out)
+	out, transport := h.outgoing(req), h.transport
+	asked := out.Header.Get("Upgrade")
+	if asked != "" {
+		transport = h.switching
+	}
+	resp, err := transport.RoundTrip(out)
 	if err != nil {
 		return nil, fmt.Errorf("origin http: %s %q: %w", req.Method, out.URL.RequestURI(), err)
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		_ = resp.Body.Close() // Whatever follows is not HTTP.
-		return nil, fmt.Errorf("origin http: %s %q: the origin switched protocols without being asked", req.Method, out.URL.RequestURI())
+	if wrong := badStatus(resp, asked); wrong != "" {
+		_ = resp.Body.Close() // Whatever follows cannot be told from anything else.
+		return nil, fmt.Errorf("origin http: %s %q: %s", req.Method, out.URL.RequestURI(), wrong)
 	}
 	resp.Request = req
+	received(resp)
+	return resp, nil
+}
+
+// badStatus says why a response's status is none that can end a request, or "".
+func badStatus(resp *http.Response, asked string) string {
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols && asked == "":
+		return "the origin switched protocols without being asked"
+	case resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols:
+		return fmt.Sprintf("the origin answered with status %03d", resp.StatusCode) // RFC 9110 section 15
+	}
+	return ""
+}
+
+// received drops from a response what is not for whoever is behind this node.
+// The body of one that leaves HTTP is the connection, and stays as it is.
+func received(resp *http.Response) {
+	protocol := resp.Header["Upgrade"]
 	deleteHopByHop(resp.Header)
 	deleteOwnFields(resp.Header)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, protocol
+		return
+	}
 	deleteOwnFields(resp.Trailer)
 	if resp.Body != http.NoBody {
 		resp.Body = &atEnd{ReadCloser: resp.Body, do: func() { deleteOwnFields(resp.Trailer) }}
 	}
-	return resp, nil
 }
 
 // refuses says why a target cannot be asked for, or "".
@@ -158,8 +194,9 @@ func (h *HTTP) outgoing(req *http.Request) *http.Request {
 		Body:          req.Body,
 		GetBody:       req.GetBody,
 		ContentLength: req.ContentLength,
+		Close:         req.Close,
 	}).WithContext(req.Context())
-	if len(req.Trailer) > 0 && req.Body != nil {
+	if req.Trailer != nil && req.Body != nil {
 		passTrailers(req, out)
 	}
 	return out
@@ -217,12 +254,13 @@ func outgoingHeader(from http.Header) http.Header {
 	if header == nil {
 		header = make(http.Header)
 	}
-	trailers := acceptsTrailers(from)
 	deleteHopByHop(header)
 	deleteOwnFields(header)
-	if trailers { // Now a statement of this connection's (RFC 9110 section 10.1.4).
-		header.Set("Te", "trailers")
-		header.Set("Connection", "TE")
+	if lists(from["Te"], "trailers") { // Now a statement of this connection's (RFC 9110 section 10.1.4).
+		header["Te"], header["Connection"] = []string{"trailers"}, []string{"TE"}
+	}
+	if asksUpgrade(from) {
+		header["Upgrade"], header["Connection"] = from["Upgrade"], append(header["Connection"], "Upgrade")
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = []string{""} // Keeps net/http from naming itself.
@@ -230,10 +268,11 @@ func outgoingHeader(from http.Header) http.Header {
 	return header
 }
 
-func acceptsTrailers(h http.Header) bool {
-	for _, value := range h["Te"] {
-		for part := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), "trailers") {
+// lists says whether a list field has the token, in any case.
+func lists(lines []string, token string) bool {
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
 				return true
 			}
 		}
@@ -241,8 +280,14 @@ func acceptsTrailers(h http.Header) bool {
 	return false
 }
 
-// passTrailers announces the request's trailers and copies their values once
-// the body, which they follow, has been read.
+// asksUpgrade says whether a request may leave HTTP (RFC 9110 section 7.8).
+func asksUpgrade(h http.Header) bool {
+	return len(h["Upgrade"]) > 0 && lists(h["Connection"], "upgrade")
+}
+
+// passTrailers announces the request's trailers and copies their values, and
+// those of trailers that were not announced, once the body, which they follow,
+// has been read.
 func passTrailers(req, out *http.Request) {
 	out.Trailer = make(http.Header, len(req.Trailer))
 	for name := range req.Trailer {
@@ -252,8 +297,10 @@ func passTrailers(req, out *http.Request) {
 	}
 	out.GetBody = nil // A second body would not bring its trailers.
 	out.Body = &atEnd{ReadCloser: req.Body, do: func() {
-		for name := range out.Trailer {
-			out.Trailer[name] = req.Trailer[name]
+		for name, values := range req.Trailer {
+			if !isOwnField(name) {
+				out.Trailer[name] = values
+			}
 		}
 	}}
 }

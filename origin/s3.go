@@ -115,6 +115,12 @@ func (s *S3) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Header.Set("Allow", "GET, HEAD")
 		return resp, nil
 	}
+	if asksUpgrade(req.Header) {
+		// It could be ignored, but who asks for another protocol has no use
+		// for the object (RFC 6455 section 4.2.2), and would get it past the
+		// cache.
+		return localResponse(req, http.StatusBadRequest, noStore, "this origin speaks no protocol but HTTP"), nil
+	}
 	key, refused := objectKey(req.URL, s.opts.Prefix)
 	if refused != nil {
 		return refused.response(req), nil

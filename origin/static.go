@@ -25,8 +25,8 @@ const (
 )
 
 // Static puts the rules of a static site around an upstream. They apply to GET
-// and HEAD; everything else goes to Next as it is. The zero value of each field
-// but Next turns its rule off.
+// and HEAD that do not ask for another protocol (Upgrade); everything else goes
+// to Next as it is. The zero value of each field but Next turns its rule off.
 //
 //	request           Next says                  answer
 //	path ends in "/"  (asked for path + Index)   as Next says
@@ -51,7 +51,7 @@ type Static struct {
 // RoundTrip answers by the rules above. Requests that it makes of its own carry
 // none of the client's conditions and no Range.
 func (s Static) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead || asksUpgrade(req.Header) {
 		return s.Next.RoundTrip(req)
 	}
 	asked, isDir := req, strings.HasSuffix(req.URL.Path, "/")

@@ -43,8 +43,14 @@ type ClientOptions struct {
 	ConnectTimeout time.Duration
 	// HeaderTimeout bounds the wait for a response's header; default 30 s.
 	HeaderTimeout time.Duration
-	// ConnectionsMax bounds the connections to the shield; default 256.
+	// ConnectionsMax bounds the connections to the shield; default 256. Those
+	// that switch to another protocol are not among them: who asks for them
+	// bounds them.
 	ConnectionsMax int
+	// ContinueTimeout bounds the wait for the shield's 100 before the body of a
+	// request that expects one is sent all the same. It should be longer than
+	// the shield's own for its origin. Default 2 s.
+	ContinueTimeout time.Duration
 }
 
 // Client asks a shield. It is the http.RoundTripper of an edge's sites.
@@ -52,6 +58,7 @@ type Client struct {
 	o         ClientOptions
 	base      *url.URL
 	transport *http.Transport
+	switching *http.Transport // for requests that ask to leave HTTP
 }
 
 // NewClient checks o and makes a client.
@@ -66,6 +73,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 3*time.Second)
 	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 30*time.Second)
 	o.ConnectionsMax = cmp.Or(o.ConnectionsMax, 256)
+	o.ContinueTimeout = cmp.Or(o.ContinueTimeout, 2*time.Second)
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: o.ConnectTimeout}).DialContext
 	}
@@ -75,22 +83,34 @@ func NewClient(o ClientOptions) (*Client, error) {
 		MaxConnsPerHost:        o.ConnectionsMax,
 		MaxIdleConnsPerHost:    o.ConnectionsMax,
 		IdleConnTimeout:        45 * time.Second,
+		ExpectContinueTimeout:  o.ContinueTimeout,
 		MaxResponseHeaderBytes: 128 << 10,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      false,
 	}}
+	c.switching = c.transport.Clone()
+	c.switching.MaxConnsPerHost, c.switching.DisableKeepAlives = 0, true
 	return c, nil
 }
 
 // RoundTrip sends the request to the shield, under the host that the client
 // asked for: the shield finds the site by it, as the edge did.
+//
+// The copy that is sent shares the request's trailers, which are filled in
+// while the body is read.
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
-	out := r.Clone(r.Context())
+	out := r.WithContext(r.Context())
 	out.Host = cmp.Or(r.Host, r.URL.Host)
-	out.URL.Scheme, out.URL.Host = c.base.Scheme, c.base.Host
+	target := *r.URL
+	target.Scheme, target.Host = c.base.Scheme, c.base.Host
+	out.URL, out.Header = &target, r.Header.Clone()
 	out.Header.Set(tokenField, c.o.Token)
 	out.Header.Set(appliedField, cache.Version(c.o.Position()))
-	response, err := c.transport.RoundTrip(out)
+	transport := c.transport
+	if len(r.Header["Upgrade"]) > 0 {
+		transport = c.switching
+	}
+	response, err := transport.RoundTrip(out)
 	if err != nil {
 		return nil, fmt.Errorf("shield: %s %s: %w", r.Method, r.URL.Path, err)
 	}
@@ -98,4 +118,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Close closes the connections that are idle.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	c.switching.CloseIdleConnections()
+}

@@ -90,6 +90,9 @@ func (s *Server) Run(ctx context.Context) error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.ShutdownTimeout)
 		defer cancel()
+		if err := s.o.Handler.CloseTunnels(stop); err != nil {
+			s.o.Log.Warn("connections with other protocols did not end in time", "error", err)
+		}
 		if server.Shutdown(stop) != nil {
 			_ = server.Close()
 		}

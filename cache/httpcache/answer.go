@@ -1,8 +1,6 @@
 package httpcache
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,8 +19,45 @@ type writer struct {
 	access *Access
 	// control reaches the connection's deadlines and its buffer.
 	control *http.ResponseController
-	broken  bool // the header has been written and the body cannot be finished
-	flush   bool // the body may pause: what is there goes out at once
+	interim *interim
+	request *requestBody // nil if the request has no body
+	upgrade string       // the protocols that the client would switch to
+	broken  bool         // the header has been written and the body cannot be finished
+	flush   bool         // the body may pause: what is there goes out at once
+}
+
+func newWriter(h *Handler, w http.ResponseWriter, r *http.Request, access *Access) *writer {
+	control := http.NewResponseController(w)
+	relay := newInterim(w, r, control)
+	return &writer{
+		h: h, w: w, r: r, access: access, control: control,
+		interim: relay, request: newRequestBody(r, control, relay, &h.Options),
+	}
+}
+
+// forward sets how the request is sent upstream. One that may leave HTTP has to
+// be answered by upstream, whatever is stored.
+func (o *writer) forward(request *cache.Request) *Refusal {
+	if upgrade := upgradeOf(o.r); upgrade != "" {
+		if !o.h.tunnels.take() {
+			return errTunnelsMax
+		}
+		o.upgrade, request.Bypass = upgrade, true
+	}
+	request.Forward = &forwarder{
+		h: o.h, r: o.r, site: request.Site.Name, host: request.Host, target: request.Target,
+		body: o.request, interim: o.interim, upgrade: o.upgrade,
+	}
+	return nil
+}
+
+// end gives back what the response held, whichever way it went.
+func (o *writer) end() {
+	o.interim.stop()
+	o.request.end()
+	if o.upgrade != "" {
+		o.h.tunnels.release()
+	}
 }
 
 // answer writes what the engine found.
@@ -30,6 +65,8 @@ func (o *writer) answer(a *cache.Answer) {
 	switch {
 	case a.Err != nil:
 		o.failed(a)
+	case a.Response != nil && a.Response.StatusCode == http.StatusSwitchingProtocols:
+		o.switchProtocols(a)
 	case a.Response != nil:
 		o.pass(a)
 	default:
@@ -55,19 +92,15 @@ func (o *writer) object(a *cache.Answer) {
 		return
 	}
 	header.Set("Accept-Ranges", "bytes")
-	switch rfc9110.Evaluate(o.r.Method, o.r.Header, a.Meta.ETag, a.Meta.LastModified) {
+	switch rfc9110.EvaluateStored(o.r.Method, o.r.Header, a.Meta.ETag, a.Meta.LastModified, header.Get("Date")) {
 	case rfc9110.NotModified:
 		o.notModified()
-		return
 	case rfc9110.Failed:
-		for _, name := range []string{"Content-Type", "Content-Encoding", "ETag", "Last-Modified"} {
-			header.Del(name)
-		}
-		header.Set("Content-Length", "0")
+		o.withoutContent()
 		o.begin(http.StatusPreconditionFailed)
-		return
+	default:
+		o.ranged(a, size)
 	}
-	o.ranged(a, size)
 }
 
 // notModified keeps the fields that RFC 9110 section 15.4.5 asks for and drops
@@ -80,46 +113,22 @@ func (o *writer) notModified() {
 	o.begin(http.StatusNotModified)
 }
 
-// ranged answers 206 for one satisfiable range of a body whose length is
-// known, 416 for none that is satisfiable, and 200 otherwise: a server may
-// ignore Range (RFC 9110 section 14.2), which is what several ranges get.
-func (o *writer) ranged(a *cache.Answer, size int64) {
-	field := o.r.Header.Get("Range")
-	if field == "" || o.r.Method != http.MethodGet || size < 0 ||
-		!rfc9110.IfRange(o.r.Header, a.Meta.ETag, strongDate(a.Meta.LastModified, o.w.Header().Get("Date"))) {
-		o.body(a, http.StatusOK, 0, -1, size)
-		return
-	}
-	ranges, verdict := rfc9110.ParseRange(field, size)
-	switch {
-	case verdict == rfc9110.Unsatisfiable:
-		header := o.w.Header()
-		for _, name := range []string{"Content-Type", "Content-Encoding", "ETag", "Last-Modified"} {
-			header.Del(name)
+// withoutContent makes the header one for a 412 or 416: nothing of what is
+// stored describes that answer, and its lifetime least of all.
+func (o *writer) withoutContent() {
+	header := o.w.Header()
+	for name := range header {
+		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-") {
+			delete(header, name)
 		}
-		header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
-		header.Set("Content-Length", "0")
-		o.begin(http.StatusRequestedRangeNotSatisfiable)
-	case verdict == rfc9110.Satisfiable && len(ranges) == 1:
-		r := ranges[0]
-		o.w.Header().Set("Content-Range", r.ContentRange(size))
-		o.body(a, http.StatusPartialContent, r.Start, r.Length, r.Length)
-	default:
-		o.body(a, http.StatusOK, 0, -1, size)
 	}
-}
-
-// strongDate gives a Last-Modified that may stand for one content: it is at
-// least a second older than the Date it came with (RFC 9110 section 8.8.2.2).
-func strongDate(modified, date string) string {
-	m, err := http.ParseTime(modified)
-	if err != nil {
-		return ""
+	for _, name := range []string{
+		"Etag", "Last-Modified", "Expires", "Pragma", "Surrogate-Control", "Cdn-Cache-Control", "Digest", "Repr-Digest",
+	} {
+		delete(header, name)
 	}
-	if d, err := http.ParseTime(date); err != nil || d.Sub(m) < time.Second {
-		return ""
-	}
-	return modified
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", "0")
 }
 
 // body writes the header and n bytes of the body from off; length is what
@@ -133,13 +142,56 @@ func (o *writer) body(a *cache.Answer, status int, off, n, length int64) {
 	if o.r.Method == http.MethodHead || !hasBody(status) {
 		return
 	}
+	if a.Response != nil && length != 0 {
+		// The body may be long in coming: events, or an answer to what the
+		// client has yet to send.
+		_ = o.control.Flush() // the next write fails as well
+	}
+	o.pause()
+	o.bytes(a, off, n)
+	o.hurry() // for what is left in net/http
+}
+
+// bytes writes n bytes of the body from off, and says whether it could.
+func (o *writer) bytes(a *cache.Answer, off, n int64) bool {
 	written, err := a.WriteRange(o.r.Context(), o, off, n)
-	o.access.Bytes = written
+	o.access.Bytes += written
 	o.access.Err, o.broken = err, err != nil
+	return err == nil
+}
+
+// text writes a part of the body that is this node's own.
+func (o *writer) text(p []byte) bool {
+	n, err := o.Write(p)
+	o.access.Bytes += int64(n)
+	o.access.Err, o.broken = err, err != nil
+	return err == nil
 }
 
 // pass relays upstream's own response, body and trailers.
 func (o *writer) pass(a *cache.Answer) {
+	if a.Response.StatusCode < http.StatusOK {
+		o.tiers(a)
+		o.malformed(a, rfc9111.ProxyHTTPProtocolError, "its status is no final one")
+		return
+	}
+	header := o.relayed(a)
+	for _, name := range trailerNames(a.Response.Trailer) {
+		header.Add("Trailer", name)
+	}
+	o.body(a, a.Response.StatusCode, 0, -1, a.Response.ContentLength)
+	if o.broken {
+		return
+	}
+	for name, values := range a.Response.Trailer {
+		if inTrailers(name) && len(values) > 0 {
+			header[http.TrailerPrefix+name] = values
+		}
+	}
+}
+
+// relayed sets the header to that of upstream's own response.
+func (o *writer) relayed(a *cache.Answer) http.Header {
 	header := o.w.Header()
 	for name, values := range a.Response.Header {
 		header[name] = values
@@ -149,13 +201,7 @@ func (o *writer) pass(a *cache.Answer) {
 		dropInternal(header)
 	}
 	o.tiers(a)
-	for name := range a.Response.Trailer {
-		header.Add("Trailer", name)
-	}
-	o.body(a, a.Response.StatusCode, 0, -1, a.Response.ContentLength)
-	for name, values := range a.Response.Trailer {
-		header[http.TrailerPrefix+name] = values
-	}
+	return header
 }
 
 // tiers sets the fields that say which way the response came: Via (RFC 9110
@@ -183,71 +229,38 @@ func appendList(h http.Header, name, member string) {
 	h.Set(name, member)
 }
 
-// failed says that upstream gave nothing (RFC 9209 says why) and that nobody
-// may keep this answer.
-func (o *writer) failed(a *cache.Answer) {
-	header := o.w.Header()
-	o.tiers(a)
-	if a.Err.Type != "" {
-		header.Set("Proxy-Status", string(rfc9111.AppendProxyStatus(nil, o.h.Node, a.Err.Type, "")))
-	}
-	o.access.Err = a.Err
-	text := "The origin could not be reached, and no stored copy may be used."
-	switch {
-	case a.Reason == cache.ReasonOnlyIfCached:
-		text = "Nothing usable is stored, and the request said only-if-cached."
-	case a.Err.Relayed:
-		text = "The origin answered with an error."
-	}
-	o.plain(a.Err.Status, text)
-}
-
-// refuse answers a request that did not reach the engine. The connection is
-// closed after a malformed one: what follows it may be its tail.
-func (o *writer) refuse(f *Refusal) {
-	switch f.Status {
-	case http.StatusBadRequest:
-		if o.r.ProtoMajor == 1 {
-			o.w.Header().Set("Connection", "close")
-		}
-	case http.StatusMethodNotAllowed:
-		o.w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")
-	}
-	o.w.Header().Set("Via", "1.1 "+o.h.Node)
-	status := rfc9111.CacheStatus{Node: o.h.Node, Detail: "refused"}
-	o.w.Header().Set("Cache-Status", string(status.Append(nil)))
-	o.plain(f.Status, f.Text)
-}
-
-func (o *writer) plain(status int, text string) {
-	body := fmt.Sprintf("%d %s\n\n%s\n", status, http.StatusText(status), text)
-	header := o.w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	o.begin(status)
-	if o.r.Method != http.MethodHead {
-		n, _ := io.WriteString(o.w, body)
-		o.access.Bytes = int64(n)
-	}
-}
-
 func (o *writer) begin(status int) {
 	o.access.Status = status
 	o.access.FirstByte = time.Since(o.access.Start)
 	// Also without a body: the deadline of the answer before this one on the
 	// same connection may have passed while it was idle.
-	_ = o.control.SetWriteDeadline(time.Now().Add(o.h.WriteTimeout))
+	o.hurry()
+	header := o.w.Header()
+	if header.Get("Date") == "" { // RFC 9110 section 6.6.1
+		header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	o.request.answering(header)
 	o.w.WriteHeader(status)
+}
+
+// hurry gives the client WriteTimeout to take what is written next.
+func (o *writer) hurry() { _ = o.control.SetWriteDeadline(time.Now().Add(o.h.WriteTimeout)) }
+
+// pause takes the deadline back while there may be nothing to write: on HTTP/2
+// one that passes ends the stream, whether something is being written or not.
+func (o *writer) pause() {
+	if o.flush {
+		_ = o.control.SetWriteDeadline(time.Time{})
+	}
 }
 
 // Write passes body bytes on. The client has WriteTimeout for each call.
 func (o *writer) Write(p []byte) (int, error) {
-	_ = o.control.SetWriteDeadline(time.Now().Add(o.h.WriteTimeout))
+	o.hurry()
 	n, err := o.w.Write(p)
 	if err == nil && o.flush {
 		err = o.control.Flush()
+		o.pause()
 	}
 	return n, err
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"weir/cache/rfc9110"
@@ -13,9 +14,13 @@ import (
 
 // forwarder makes upstream requests of a client's.
 type forwarder struct {
+	h            *Handler
 	r            *http.Request
+	site         string // its name
 	host, target string
-	face         Face
+	body         *requestBody // nil if the request has none
+	interim      *interim
+	upgrade      string // the protocols to switch to (RFC 9110 section 7.8), or ""
 }
 
 // notForFills are fields of one client's request that must not choose what a
@@ -28,7 +33,7 @@ var notForFills = []string{
 }
 
 // Fill gives the request for a fill.
-func (f forwarder) Fill(ctx context.Context) *http.Request {
+func (f *forwarder) Fill(ctx context.Context) *http.Request {
 	out := f.outgoing(ctx, http.MethodGet)
 	for _, name := range notForFills {
 		out.Header.Del(name)
@@ -36,14 +41,19 @@ func (f forwarder) Fill(ctx context.Context) *http.Request {
 	return out
 }
 
-// Pass gives the request as the client sent it, with its body.
-func (f forwarder) Pass(ctx context.Context) *http.Request {
+// Pass gives the request as the client sent it, with its body, which is read as
+// upstream takes it.
+func (f *forwarder) Pass(ctx context.Context) *http.Request {
 	out := f.outgoing(ctx, f.r.Method)
-	out.Header.Del("Expect") // the server in front has answered it
-	if f.r.ContentLength != 0 {
-		out.Body, out.ContentLength = f.r.Body, f.r.ContentLength
+	out.Header.Del("Expect")
+	f.attachBody(out)
+	if listed(f.r.Header["Te"], "trailers") {
+		forThisHop(out.Header, "Te", "trailers")
 	}
-	if f.face == FaceClients {
+	if f.upgrade != "" {
+		forThisHop(out.Header, "Upgrade", f.upgrade)
+	}
+	if f.h.Face == FaceClients {
 		if address, _, err := net.SplitHostPort(f.r.RemoteAddr); err == nil {
 			out.Header.Set("X-Forwarded-For", address)
 		}
@@ -53,9 +63,45 @@ func (f forwarder) Pass(ctx context.Context) *http.Request {
 	return out
 }
 
+// attachBody gives the upstream request the client's body and its trailers.
+// Trailers need a body of unknown length (RFC 9112 section 7.1.2).
+func (f *forwarder) attachBody(out *http.Request) {
+	b := f.body
+	if b == nil || f.r.ProtoMajor == 3 && f.r.ContentLength < 0 && seldomHasBody(f.r.Method) && b.empty() {
+		return
+	}
+	b.pass()
+	out.Body, out.ContentLength = b, f.r.ContentLength
+	if names := trailerNames(f.r.Trailer); len(names) > 0 || f.r.ContentLength < 0 {
+		out.ContentLength = -1
+		out.Trailer = make(http.Header, len(names))
+		for _, name := range names {
+			out.Trailer[name] = nil // its value comes with the body's end
+		}
+		b.trailers = out.Trailer
+	}
+	if expectsContinue(f.r) {
+		out.Header.Set("Expect", "100-continue")
+		// On a connection that is to be kept, net/http sends the body even
+		// after a final answer that came in place of the 100. Here that would
+		// ask the client for a body that nobody wants.
+		out.Close = true
+	}
+}
+
+// seldomHasBody lists methods for which it is worth to find out whether there
+// is a body, since net/http sends a request again only if there is none.
+func seldomHasBody(method string) bool {
+	switch method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		return false
+	}
+	return true
+}
+
 // outgoing has the end-to-end fields only. What a client says of X-Forwarded-*
 // and weir's own fields is dropped: the origin would see what no key holds.
-func (f forwarder) outgoing(ctx context.Context, method string) *http.Request {
+func (f *forwarder) outgoing(ctx context.Context, method string) *http.Request {
 	path, query := rfc9110.SplitTarget(f.target)
 	decoded, err := url.PathUnescape(path)
 	if err != nil {
@@ -64,13 +110,15 @@ func (f forwarder) outgoing(ctx context.Context, method string) *http.Request {
 	header := f.r.Header.Clone()
 	rfc9111.EndToEnd(header)
 	dropInternal(header)
-	if f.face == FaceClients {
+	if f.h.Face == FaceClients {
 		for name := range header {
 			if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" {
 				delete(header, name)
 			}
 		}
 	}
+	appendList(header, "Via", receivedProtocol(f.r)+" "+f.h.Node)
+	f.h.loops.add(header, f.site)
 	host := f.host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -80,7 +128,41 @@ func (f forwarder) outgoing(ctx context.Context, method string) *http.Request {
 		URL:   &url.URL{Scheme: "http", Host: host, Path: decoded, RawPath: path, RawQuery: query},
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	return out.WithContext(ctx)
+	return out.WithContext(f.interim.traced(ctx))
+}
+
+// receivedProtocol is the version of the client's request for Via (RFC 9110
+// section 7.6.3).
+func receivedProtocol(r *http.Request) string {
+	if r.ProtoMajor == 1 {
+		return "1." + strconv.Itoa(r.ProtoMinor)
+	}
+	return strconv.Itoa(r.ProtoMajor)
+}
+
+// expectsContinue says whether the client waits for a 100 before it sends its
+// body (RFC 9110 section 10.1.1). It does not on HTTP/1.0. On HTTP/2 net/http
+// keeps the field to itself, and sends the 100 when the body is first read.
+func expectsContinue(r *http.Request) bool {
+	return r.ProtoAtLeast(1, 1) && listed(r.Header["Expect"], "100-continue")
+}
+
+// listed says whether a list field has the token, in any case.
+func listed(lines []string, token string) bool {
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.Trim(member, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// forThisHop sets a field of the next connection only (RFC 9110 section 7.6.1).
+func forThisHop(h http.Header, name, value string) {
+	h.Set(name, value)
+	appendList(h, "Connection", name)
 }
 
 // dropInternal removes the fields that only weir's tiers say to each other.

@@ -1,55 +1,103 @@
 package httpcache
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"weir/cache"
 	"weir/cache/rfc9110"
+	"weir/cache/rfc9111"
 )
 
 // Refusal is a request that gets an answer without reaching the engine.
 type Refusal struct {
 	Status int
 	Text   string
+	// Type is the error type for Proxy-Status (RFC 9209 section 2.3), or "".
+	Type string
 }
 
 // Error gives the status and what is wrong.
 func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Text) }
 
 // read checks a request and says what the engine needs to know of it.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request) (*cache.Request, *Refusal) {
+func (h *Handler) read(r *http.Request) (*cache.Request, *Refusal) {
 	host, err := rfc9110.CanonicalHost(r.Host)
 	if err != nil {
-		return nil, &Refusal{http.StatusBadRequest, "Host: " + err.Error()}
+		return nil, &Refusal{Status: http.StatusBadRequest, Text: "Host: " + err.Error()}
 	}
 	site := h.Sites.Find(host)
 	if site == nil {
-		return nil, &Refusal{http.StatusMisdirectedRequest, fmt.Sprintf("no site answers for the host %q here", host)}
+		return nil, &Refusal{Status: http.StatusMisdirectedRequest, Text: fmt.Sprintf("no site answers for the host %q here", host)}
 	}
-	switch r.Method {
-	case http.MethodConnect, http.MethodTrace:
-		return nil, &Refusal{http.StatusMethodNotAllowed, "method " + r.Method + " is not served"}
+	if refusal := h.refuses(r); refusal != nil {
+		return nil, refusal
 	}
-	path, err := rfc9110.NormalisePath(r.URL.EscapedPath())
+	target, err := targetOf(site, r.URL.EscapedPath(), r.URL.RawQuery)
 	if err != nil {
-		return nil, &Refusal{http.StatusBadRequest, "path: " + err.Error()}
+		return nil, &Refusal{Status: http.StatusBadRequest, Text: err.Error()}
 	}
-	target := path
-	if r.URL.RawQuery != "" && !site.IgnoreQuery {
-		if !visible(r.URL.RawQuery) {
-			return nil, &Refusal{http.StatusBadRequest, "query: a byte that is not visible ASCII must be percent-encoded"}
-		}
-		target += "?" + r.URL.RawQuery
-	}
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, r.Body, h.RequestBytesMax)
+	over, back := h.loops.check(r.Header[rfc9111.LoopField], site.Name)
+	if over {
+		return nil, errLoop
 	}
 	return &cache.Request{
-		Site: site, Method: r.Method, Host: host, Target: target,
-		Fields: r.Header, Forward: forwarder{r: r, host: host, target: target, face: h.Face},
+		Site: site, Method: r.Method, Host: host, Target: target, Fields: r.Header, Bypass: back,
+		NoStale:   h.Face == FaceEdges && r.Header.Get(cache.FreshField) != "",
+		Normalise: normaliser(site),
 	}, nil
+}
+
+var errQuery = errors.New("query: a byte that is not visible ASCII must be percent-encoded")
+
+// targetOf gives the target in the form that it has in keys. An absolute URL
+// without a path means the root (RFC 9110 section 4.2.3).
+func targetOf(site *cache.Site, escapedPath, query string) (string, error) {
+	path, err := rfc9110.NormalisePath(cmp.Or(escapedPath, "/"))
+	if err != nil {
+		return "", fmt.Errorf("path: %w", err)
+	}
+	if query == "" || site.IgnoreQuery {
+		return path, nil
+	}
+	if !visible(query) {
+		return "", errQuery
+	}
+	return path + "?" + query, nil
+}
+
+// normaliser gives the key's host and target of a reference in a response.
+func normaliser(site *cache.Site) rfc9111.Normalise {
+	return func(authority, target string) (string, string, bool) {
+		host, err := rfc9110.CanonicalHost(authority)
+		if err != nil {
+			return "", "", false
+		}
+		path, query := rfc9110.SplitTarget(target)
+		key, err := targetOf(site, path, query)
+		return host, key, err == nil
+	}
+}
+
+// refuses says what a node does not do at all, whatever the site.
+func (h *Handler) refuses(r *http.Request) *Refusal {
+	switch {
+	case r.Method == http.MethodConnect && r.ProtoMajor >= 2 && !strings.HasPrefix(r.Proto, "HTTP/"):
+		// Extended CONNECT (RFC 8441, RFC 9220 section 3).
+		return &Refusal{Status: http.StatusNotImplemented, Text: fmt.Sprintf("protocol %q is not served on HTTP/%d", r.Proto, r.ProtoMajor)}
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+		return &Refusal{Status: http.StatusMethodNotAllowed, Text: "method " + r.Method + " is not served"}
+	case r.ProtoMajor >= 2 && len(r.Header["Upgrade"]) > 0: // RFC 9113 section 8.2.2, RFC 9114 section 4.2
+		return &Refusal{Status: http.StatusBadRequest, Text: "Upgrade does not exist on this version of HTTP"}
+	case len(r.Header["Expect"]) > 0 && r.ProtoAtLeast(1, 1) && !expectsContinue(r): // RFC 9110 section 10.1.1
+		return &Refusal{Status: http.StatusExpectationFailed, Text: "only 100-continue can be expected"}
+	case r.ContentLength > h.RequestBytesMax:
+		return tooLarge
+	}
+	return nil
 }
 
 // visible says whether s is visible ASCII only (RFC 3986 appendix A).
