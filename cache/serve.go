@@ -308,7 +308,7 @@ func (t *transaction) fromRefreshed() step {
 func (t *transaction) fromPrivate() step {
 	f := t.fill
 	if f.status >= http.StatusInternalServerError {
-		t.err = &UpstreamError{Status: f.status, Type: rfc9111.ProxyHTTPRequestError, Err: errUpstreamStatus, Relayed: t.owner}
+		t.err = &UpstreamError{Status: f.status, Err: errUpstreamStatus, Relayed: t.owner}
 		if !t.owner || t.staleUsable() {
 			return stepFailed
 		}
@@ -352,7 +352,7 @@ func (t *transaction) pass() step {
 		}
 	}
 	t.ans.Outcome, t.ans.Response, t.ans.FwdStatus = OutcomePass, response, response.StatusCode
-	t.ans.UpstreamCacheStatus = response.Header.Get("Cache-Status")
+	t.ans.UpstreamCacheStatus = cacheStatus(response.Header)
 	return stepDone
 }
 

@@ -19,7 +19,7 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 		return
 	}
 	f.status = response.StatusCode
-	f.upstreamCacheStatus = joined(response.Header, "Cache-Status")
+	f.upstreamCacheStatus = cacheStatus(response.Header)
 	if f.status == http.StatusNotModified {
 		_ = response.Body.Close()
 		f.refresh(asked, arrived, response)

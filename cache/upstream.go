@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/dunglas/httpsfv"
+
 	"weir/cache/rfc9111"
 )
 
@@ -82,5 +84,16 @@ func classify(err error) *UpstreamError {
 	}
 }
 
-// joined gives all values of a list field as one.
-func joined(h http.Header, name string) string { return strings.Join(h.Values(name), ", ") }
+// cacheStatus gives what the caches behind this one say of a response, "" if it
+// is no list of structured items (RFC 9211 section 2): this node's own entry
+// behind it could not be read either.
+func cacheStatus(h http.Header) string {
+	lines := h.Values("Cache-Status")
+	if len(lines) == 0 {
+		return ""
+	}
+	if _, err := httpsfv.UnmarshalList(lines); err != nil {
+		return ""
+	}
+	return strings.Join(lines, ", ")
+}

@@ -162,6 +162,7 @@ func received(resp *http.Response) {
 	protocol := resp.Header["Upgrade"]
 	deleteHopByHop(resp.Header)
 	deleteOwnFields(resp.Header)
+	resp.Header.Del("Alt-Svc") // speaks of the origin's own host and ports (RFC 7838)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, protocol
 		return

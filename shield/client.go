@@ -104,6 +104,9 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	target := *r.URL
 	target.Scheme, target.Host = c.base.Scheme, c.base.Host
 	out.URL, out.Header = &target, r.Header.Clone()
+	if _, named := out.Header["User-Agent"]; !named {
+		out.Header["User-Agent"] = []string{""} // keeps net/http from naming itself
+	}
 	out.Header.Set(tokenField, c.o.Token)
 	out.Header.Set(appliedField, cache.Version(c.o.Position()))
 	transport := c.transport

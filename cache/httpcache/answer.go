@@ -107,8 +107,12 @@ func (o *writer) object(a *cache.Answer) {
 // those that describe a body.
 func (o *writer) notModified() {
 	header := o.w.Header()
-	for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Accept-Ranges"} {
-		header.Del(name)
+	header.Del("Accept-Ranges")
+	if o.h.Face == FaceClients {
+		// An edge learns from them what has changed of its own copy's fields.
+		for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition"} {
+			header.Del(name)
+		}
 	}
 	o.begin(http.StatusNotModified)
 }
@@ -210,15 +214,15 @@ func (o *writer) relayed(a *cache.Answer) http.Header {
 func (o *writer) tiers(a *cache.Answer) {
 	header := o.w.Header()
 	appendList(header, "Via", "1.1 "+o.h.Node)
-	if a.Outcome == cache.OutcomeHit || a.Outcome == cache.OutcomeStale {
-		header.Del("Cache-Status") // no other tier handled this request
-	} else if a.UpstreamCacheStatus != "" {
-		header.Set("Cache-Status", a.UpstreamCacheStatus)
+	header.Del("Cache-Status")
+	if a.UpstreamCacheStatus != "" && a.Outcome != cache.OutcomeHit && a.Outcome != cache.OutcomeStale {
+		header.Set("Cache-Status", a.UpstreamCacheStatus) // other tiers handled this request too
 	}
 	appendList(header, "Cache-Status", string(a.CacheStatus(o.h.Node).Append(nil)))
 	if o.h.Face == FaceClients {
 		header.Del("Surrogate-Key")
 		header.Del("Cache-Tag")
+		header.Del("Surrogate-Control")
 	}
 }
 
@@ -238,6 +242,9 @@ func (o *writer) begin(status int) {
 	header := o.w.Header()
 	if header.Get("Date") == "" { // RFC 9110 section 6.6.1
 		header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	if _, typed := header["Content-Type"]; !typed {
+		header["Content-Type"] = nil // keeps net/http from guessing one
 	}
 	o.request.answering(header)
 	o.w.WriteHeader(status)

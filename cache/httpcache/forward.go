@@ -58,7 +58,7 @@ func (f *forwarder) Pass(ctx context.Context) *http.Request {
 			out.Header.Set("X-Forwarded-For", address)
 		}
 		out.Header.Set("X-Forwarded-Proto", scheme(f.r))
-		out.Header.Set("X-Forwarded-Host", f.host)
+		out.Header.Set("X-Forwarded-Host", f.r.Host)
 	}
 	return out
 }
@@ -117,6 +117,7 @@ func (f *forwarder) outgoing(ctx context.Context, method string) *http.Request {
 			}
 		}
 	}
+	header.Set("Surrogate-Capability", rfc9111.SurrogateCapability)
 	appendList(header, "Via", receivedProtocol(f.r)+" "+f.h.Node)
 	f.h.loops.add(header, f.site)
 	host := f.host

@@ -70,7 +70,7 @@ func TestForwardedFields(t *testing.T) {
 	} {
 		asked.Set(name, value)
 	}
-	always := []string{"Accept", "Accept-Encoding", "Cdn-Loop", "Cookie", "User-Agent", "Via", "X-Mine"}
+	always := []string{"Accept", "Accept-Encoding", "Cdn-Loop", "Cookie", "Surrogate-Capability", "User-Agent", "Via", "X-Mine"}
 	conditions := []string{"Cache-Control", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range"}
 	hop := []string{"Connection", "Te"}
 	for _, row := range []struct {
@@ -111,7 +111,7 @@ func TestForwardedFields(t *testing.T) {
 		}
 		if row.face == httpcache.FaceClients && method == "POST" {
 			wants(t, row.name, sent.Header, map[string]string{
-				"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "a.test", "Connection": "Te",
+				"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "A.test:80", "Connection": "Te",
 			})
 		}
 	}

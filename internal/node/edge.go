@@ -76,6 +76,8 @@ func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 	if err != nil {
 		return err
 	}
+	e.telemetry.Gauge(e.name, "weir_tunnels", "Connections that have left HTTP for another protocol.",
+		func() float64 { return float64(handler.Tunnels()) })
 	certificate := env.Certificate
 	if certificate == nil && pop.HTTPS != "" {
 		if certificate, err = certificateFrom(cmp.Or(pop.TLS, c.TLS)); err != nil {
