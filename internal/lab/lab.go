@@ -18,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -84,6 +83,7 @@ const (
 	popsMax    = 12
 	// usualPortBase is where the ports begin of a lab that is alone.
 	usualPortBase = 8400
+	guardOffset   = 9
 	// stopTimeout is what edges have, and then the shield, to end requests
 	// that run: the whole stop stays below five seconds.
 	stopTimeout = time.Second
@@ -119,9 +119,10 @@ type Lab struct {
 	table     *regions.Table
 	network   *network
 	s3        *s3server.Server
-	changed   []string // paths whose content is not what it was at the last run
-	again     bool     // the state directory had been used before
-	shared    bool     // other commands find this lab by themselves
+	changed   []string     // paths whose content is not what it was at the last run
+	again     bool         // the state directory had been used before
+	guard     net.Listener // holds the usual ports for this lab; nil without them
+	shared    bool         // other commands find this lab by themselves
 	control   *node.Control
 	shield    *node.Shield
 	router    *node.Router
@@ -151,24 +152,42 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case o.PortBase > 0:
+	if o.PortBase > 0 {
 		if err := probe(o); err != nil {
 			return nil, fmt.Errorf("--port-base %d: %w", o.PortBase, err)
 		}
-	case o.UsualPorts:
-		o.PortBase = usualPortBase
-		if probe(o) != nil {
-			o.PortBase = 0
-		}
-	}
-	l, err := start(ctx, o)
-	if o.UsualPorts && o.PortBase == usualPortBase && errors.Is(err, syscall.EADDRINUSE) {
-		// Another process was faster between the look and the start.
-		o.PortBase = 0
 		return start(ctx, o)
 	}
-	return l, err
+	if !o.UsualPorts {
+		return start(ctx, o)
+	}
+	guard := takeUsualPorts(&o)
+	l, err := start(ctx, o)
+	if err != nil {
+		if guard != nil {
+			_ = guard.Close()
+		}
+		return nil, err
+	}
+	l.guard = guard
+	return l, nil
+}
+
+// takeUsualPorts sets PortBase to the usual one, unless one of those ports is
+// taken. Of several labs that start at once, the one that gets the guard, a
+// port on which nobody answers, has them all.
+func takeUsualPorts(o *Options) net.Listener {
+	guard, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(usualPortBase+guardOffset)))
+	if err != nil {
+		return nil
+	}
+	o.PortBase = usualPortBase
+	if probe(*o) != nil {
+		o.PortBase = 0
+		_ = guard.Close()
+		return nil
+	}
+	return guard
 }
 
 // probe says which of the lab's ports is taken, if any, before anything is
@@ -229,6 +248,10 @@ func (l *Lab) Close() error {
 	}
 	if l.network != nil {
 		l.network.close()
+	}
+	if l.guard != nil {
+		errs = append(errs, l.guard.Close())
+		l.guard = nil
 	}
 	if l.temporary {
 		errs = append(errs, os.RemoveAll(l.state))

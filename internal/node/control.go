@@ -88,9 +88,9 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	k.publish(c.Control.Name, api)
+	k.publish(c, api)
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", api)
+	mux.Handle("/v1/", k.telemetry.Internal(api))
 	mux.Handle("/", k.telemetry.Handler())
 	k.handler = mux
 	return nil
@@ -108,14 +108,16 @@ func storingNodes(c *config.Config) []string {
 	return names
 }
 
-func (k *Control) publish(name string, api *purge.API) {
-	k.telemetry = telemetry.New(name, k.log, false)
+func (k *Control) publish(c *config.Config, api *purge.API) {
+	name := c.Control.Name
+	k.telemetry = telemetry.New(name, k.log, c.Log.Access)
 	count := func(metric, help string, read func(purge.APIStats) uint64) {
 		k.telemetry.Gauge(name, metric, help, func() float64 { return float64(read(api.Stats())) })
 	}
 	count("weir_purges_accepted_total", "Purges accepted.", func(s purge.APIStats) uint64 { return s.Accepted })
 	count("weir_purge_calls_refused_total", "API calls answered 400, 404, 405 or 413.", func(s purge.APIStats) uint64 { return s.Refused })
 	count("weir_purge_calls_unauthorised_total", "API calls answered 401.", func(s purge.APIStats) uint64 { return s.Unauthorised })
+	count("weir_purge_calls_unavailable_total", "Purges answered 503: the log could not be reached.", func(s purge.APIStats) uint64 { return s.Unavailable })
 	count("weir_purge_waits_incomplete_total", "Waits that ended before every node had confirmed.", func(s purge.APIStats) uint64 { return s.Incomplete })
 	k.telemetry.Check("log", func() error {
 		if !k.conn.IsConnected() {

@@ -57,14 +57,15 @@ func StartRouter(c *config.Config, database []byte, env Env) (_ *Router, err err
 	if err != nil {
 		return nil, err
 	}
-	admin := telemetry.New(c.Router.Name, r.log, false).Handler()
+	observed := telemetry.New(c.Router.Name, r.log, c.Log.Access)
+	admin, answering := observed.Handler(), observed.Internal(router)
 	// Not a ServeMux, which would redirect paths that it wants to be cleaner.
 	r.handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.URL.Path == "/healthz" || q.URL.Path == "/metrics" {
 			admin.ServeHTTP(w, q)
 			return
 		}
-		router.ServeHTTP(w, q)
+		answering.ServeHTTP(w, q)
 	})
 	if r.listener, err = net.Listen("tcp", c.Router.Listen); err != nil {
 		return nil, err

@@ -1,0 +1,54 @@
+package telemetry
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// Every check is named, and one that fails makes the node unwell.
+func TestHealthz(t *testing.T) {
+	n := New("n", slog.New(slog.DiscardHandler), true)
+	var failing error
+	n.Check("disk", func() error { return failing })
+	ask := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		n.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		return w
+	}
+	if w := ask(); w.Code != 200 || w.Body.String() != `{"checks":{"disk":"ok"},"status":"ok"}`+"\n" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	failing = errors.New("no space")
+	if w := ask(); w.Code != 503 || !strings.Contains(w.Body.String(), `"disk":"no space"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// An internal interface has access lines and counts, and can still be flushed.
+func TestInternal(t *testing.T) {
+	var lines bytes.Buffer
+	n := New("n", slog.New(slog.NewTextHandler(&lines, nil)), true)
+	h := n.Internal(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write([]byte("yes"))
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/purges", nil))
+	for _, want := range []string{"msg=access", "method=POST", "target=/v1/purges", "status=202", "bytes=3"} {
+		if !strings.Contains(lines.String(), want) {
+			t.Errorf("no %s in %s", want, lines.String())
+		}
+	}
+	w := httptest.NewRecorder()
+	n.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if want := `weir_requests_total{node="n",outcome="internal",proto="1.1",site="",status="202"} 1`; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("no %s", want)
+	}
+}
