@@ -246,6 +246,11 @@ func (o *writer) begin(status int) {
 	if _, typed := header["Content-Type"]; !typed {
 		header["Content-Type"] = nil // keeps net/http from guessing one
 	}
+	if o.r.ProtoMajor == 1 && len(o.r.TransferEncoding) > 0 && o.h.Face == FaceClients {
+		// net/http does not tell whether there was a Content-Length besides,
+		// after which a connection must not go on (RFC 9112 section 6.1).
+		header.Set("Connection", "close")
+	}
 	o.request.answering(header)
 	o.w.WriteHeader(status)
 }

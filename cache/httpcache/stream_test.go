@@ -120,7 +120,7 @@ func TestHeaderBeforeBody(t *testing.T) {
 // Timeouts are for a client that is slow, not for an origin that pauses, in its
 // answer or in taking the body.
 func TestPausesBeyondTimeouts(t *testing.T) {
-	const timeout = 200 * time.Millisecond
+	const timeout = 800 * time.Millisecond
 	for _, cc := range []string{"no-store", "max-age=60"} {
 		c := startChain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", cc)
@@ -136,7 +136,7 @@ func TestPausesBeyondTimeouts(t *testing.T) {
 		}), settings{edge: httpcache.Options{WriteTimeout: timeout, ReadTimeout: timeout}})
 		var all sync.WaitGroup
 		for _, via := range c.clients() {
-			for method, size := range map[string]int{http.MethodGet: 0, http.MethodPost: 8 << 20} {
+			for method, size := range map[string]int{http.MethodGet: 0, http.MethodPost: 4 << 20} {
 				all.Go(func() {
 					r := via.request(t, method, "/"+strings.ReplaceAll(via.name, " ", ""), strings.NewReader(strings.Repeat("x", size)))
 					response, err := via.RoundTrip(r)

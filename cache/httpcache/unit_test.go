@@ -144,7 +144,7 @@ func TestHead(t *testing.T) {
 // A deadline for writing is for one answer: a connection that idles beyond it
 // serves the next request, whatever that is.
 func TestIdleConnectionOutlivesWriteTimeout(t *testing.T) {
-	c := startChain(t, http.HandlerFunc(stored), settings{edge: httpcache.Options{WriteTimeout: 100 * time.Millisecond}})
+	c := startChain(t, http.HandlerFunc(stored), settings{edge: httpcache.Options{WriteTimeout: 400 * time.Millisecond}})
 	conn := raw(t, c.clear, "")
 	for _, request := range []string{
 		"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
@@ -168,7 +168,7 @@ func TestIdleConnectionOutlivesWriteTimeout(t *testing.T) {
 			}
 			expectAny(t, conn, length)
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond)
 	}
 }
 

@@ -96,8 +96,11 @@ func TestUpgrade(t *testing.T) {
 				}
 			}
 			expect(t, conn, "welcome\nearly\n")
-			if c.edge.Tunnels() != 1 || c.shield.Tunnels() != 1 {
-				t.Errorf("%d and %d tunnels are open", c.edge.Tunnels(), c.shield.Tunnels())
+			// The tunnel of the connection before this one may take a moment to end.
+			for deadline := time.Now().Add(5 * time.Second); c.edge.Tunnels() != 1 || c.shield.Tunnels() != 1; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%d and %d tunnels are open", c.edge.Tunnels(), c.shield.Tunnels())
+				}
 			}
 			long := strings.Repeat("x", 200_000) + "\n"
 			go func() { _, _ = io.WriteString(conn, long) }()
