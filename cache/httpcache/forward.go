@@ -112,7 +112,7 @@ func (f *forwarder) outgoing(ctx context.Context, method string) *http.Request {
 	dropInternal(header)
 	if f.h.Face == FaceClients {
 		for name := range header {
-			if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" {
+			if tellsOfClient(name) {
 				delete(header, name)
 			}
 		}
@@ -164,6 +164,14 @@ func listed(lines []string, token string) bool {
 func forThisHop(h http.Header, name, value string) {
 	h.Set(name, value)
 	appendList(h, "Connection", name)
+}
+
+// tellsOfClient says whether a field is one by which proxies tell where a
+// request came from. Origins behind CGI and its kin take "_" for "-", so that a
+// client's X_Forwarded_For would be theirs as well as weir's own.
+func tellsOfClient(name string) bool {
+	folded := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	return strings.HasPrefix(folded, "x-forwarded") || folded == "forwarded" || folded == "x-real-ip"
 }
 
 // dropInternal removes the fields that only weir's tiers say to each other.

@@ -65,6 +65,7 @@ func TestForwardedFields(t *testing.T) {
 		"Connection": "X-Hop, Te", "X-Hop": "1", "Keep-Alive": "x", "Proxy-Authorization": "x", "Te": "trailers",
 		"If-Match": `"1"`, "If-None-Match": `"2"`, "If-Modified-Since": "x", "If-Unmodified-Since": "x", "If-Range": `"1"`,
 		"Range": "bytes=0-1", "Cache-Control": "no-cache", "Pragma": "no-cache",
+		"X_Forwarded_For": "192.0.2.9", "X-Forwarded_Host": "evil.test", "X-Forwarded": "for=x", "X_real_ip": "x",
 		"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "evil.test", "X-Forwarded-Port": "1", "Forwarded": "for=x",
 		"X-Real-Ip": "x", "Weir-Tier-Token": "guess", "Weir-Applied": "e:9",
 	} {
@@ -92,7 +93,7 @@ func TestForwardedFields(t *testing.T) {
 		r := httptest.NewRequest(row.method, "http://A.test:80/a%2fb/%7e?q=%7e", nil)
 		r.Header = asked.Clone()
 		if row.face == httpcache.FaceEdges {
-			for _, name := range []string{"X-Forwarded-Port", "Forwarded", "X-Real-Ip"} {
+			for _, name := range []string{"X-Forwarded-Port", "Forwarded", "X-Real-Ip", "X_forwarded_for", "X-Forwarded_host", "X-Forwarded", "X_real_ip"} {
 				r.Header.Del(name) // an edge sends none
 			}
 		}
