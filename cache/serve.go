@@ -333,10 +333,10 @@ func (t *transaction) passBecause(r Reason) step {
 	return stepPass
 }
 
-// pass lets upstream answer this request alone. A request that changes
-// something makes what is stored under its target unusable (RFC 9111 section
-// 4.4), before upstream is asked no less than after: a fill that read the old
-// state must not land in between.
+// pass lets upstream answer this request alone. One that has changed something
+// makes what is stored under its targets unusable (RFC 9111 section 4.4): what
+// landed before the answer is dropped, and fills that still run may have read
+// the old state and do not land.
 func (t *transaction) pass() step {
 	t.leave()
 	t.ans.Collapsed = false
@@ -374,10 +374,7 @@ func (t *transaction) staleUsable() bool {
 	if t.object == nil || !t.e.Purges.Trusted(t.now) {
 		return false
 	}
-	if t.soft && t.object.Meta().Stored.StaleIfError <= 0 && t.req.Site.Policy.StaleIfError <= 0 {
-		return false // stale by a purge, however fresh by its lifetime
-	}
-	return t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy)
+	return t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy, t.soft)
 }
 
 func (t *transaction) fail() step {

@@ -100,10 +100,7 @@ func (s DirectiveSet) String() string {
 
 // obeyed is the set in force.
 func (p *Policy) obeyed() DirectiveSet {
-	switch {
-	case p.ObeyClient:
-		return ObeyAll
-	case p.Obey == 0:
+	if p.Obey == 0 {
 		return ObeySafe
 	}
 	return p.Obey

@@ -58,8 +58,6 @@ type Policy struct {
 	// Obey says which directives of a request count. The zero value is
 	// ObeySafe.
 	Obey DirectiveSet
-	// ObeyClient obeys all of them: ObeyAll, whatever Obey says.
-	ObeyClient bool
 	// ShareSetCookie lets a response with Set-Cookie be stored on the same
 	// terms as any other, as RFC 9111 section 7.3 has it. The default is
 	// stricter: see RefusedSetCookie.

@@ -106,14 +106,17 @@ func (s *Stored) revalidateWindow(p Policy) time.Duration {
 // MayServeStaleOnError says whether the response may answer at now although the
 // origin failed: unreachable, or with a status of 500, 502, 503 or 504 (RFC 5861
 // section 4). It never may where section 4.2.4 forbids it. True as well while it
-// is fresh, which matters to one that was soft-purged.
-func (s *Stored) MayServeStaleOnError(now time.Time, p Policy) bool {
+// is fresh, unless it was soft-purged and has no window for being stale.
+func (s *Stored) MayServeStaleOnError(now time.Time, p Policy, softPurged bool) bool {
 	if s.NoCache || s.MustRevalidate {
 		return false
 	}
 	window := s.StaleIfError
 	if window == 0 {
 		window = p.StaleIfError
+	}
+	if softPurged && window <= 0 {
+		return false
 	}
 	ttl := s.TTL(now)
 	return ttl > 0 || -ttl < window

@@ -7,7 +7,7 @@ import (
 )
 
 func TestReuse(t *testing.T) {
-	obey := Policy{ObeyClient: true}
+	obey := Policy{Obey: ObeyAll}
 	window := Policy{StaleWhileRevalidate: 30 * time.Second}
 	tests := []struct {
 		name string
@@ -134,9 +134,32 @@ func TestMayServeStaleOnError(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := NewStored(200, header("Cache-Control", tt.cc), received, received, Policy{})
 			now := received.Add(time.Duration(tt.at) * time.Second)
-			if got := s.MayServeStaleOnError(now, tt.p); got != tt.want {
+			if got := s.MayServeStaleOnError(now, tt.p, false); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// A soft purge makes the response stale at once: without a window, or with one
+// that the response sets to nothing, it answers for no failing origin.
+func TestSoftPurgedOnError(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		s    Stored
+		p    Policy
+		want bool
+	}{
+		{"no window", Stored{Lifetime: time.Minute}, Policy{}, false},
+		{"the policy's window", Stored{Lifetime: time.Minute}, Policy{StaleIfError: time.Hour}, true},
+		{"the response's window", Stored{Lifetime: time.Minute, StaleIfError: time.Hour}, Policy{}, true},
+		{"the response wants none", Stored{Lifetime: time.Minute, StaleIfError: -time.Second}, Policy{StaleIfError: time.Hour}, false},
+		{"must-revalidate", Stored{Lifetime: time.Minute, MustRevalidate: true}, Policy{StaleIfError: time.Hour}, false},
+	} {
+		now := time.Unix(1_000_000, 0)
+		tt.s.ResponseTime = now
+		if got := tt.s.MayServeStaleOnError(now, tt.p, true); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }

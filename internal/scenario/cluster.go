@@ -58,7 +58,9 @@ func clusterOptions(a *args) options {
 		NegativeTTL:          a.duration("negative_ttl"),
 		StaleWhileRevalidate: a.duration("swr"),
 		StaleIfError:         a.duration("sie"),
-		ObeyClient:           a.flag("obey_client"),
+	}
+	if a.flag("obey_client") {
+		o.policy.Obey = rfc9111.ObeyAll
 	}
 	return o
 }
