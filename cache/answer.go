@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
 	"weir/storage"
 )
@@ -46,6 +47,7 @@ type Answer struct {
 	expired bool // an error or a pass although something stale was stored
 	object  storage.Object
 	reader  *reader
+	sparse  *sparse
 	fill    *fill
 }
 
@@ -57,13 +59,16 @@ func (a *Answer) Close() {
 	if a.reader != nil {
 		a.reader.leave()
 	}
+	if a.sparse != nil {
+		a.sparse.close()
+	}
 	switch {
 	case a.fill != nil:
 		a.fill.release() // closes Response too
 	case a.Response != nil:
 		_ = a.Response.Body.Close()
 	}
-	a.object, a.reader, a.fill, a.Response = nil, nil, nil, nil
+	a.object, a.reader, a.sparse, a.fill, a.Response = nil, nil, nil, nil, nil
 }
 
 // Size is the body's length in bytes; negative while a fill does not know it.
@@ -73,10 +78,26 @@ func (a *Answer) Size() int64 {
 		return a.object.Meta().BodyBytes
 	case a.reader != nil:
 		return a.reader.s.size()
+	case a.sparse != nil:
+		return a.sparse.head.Size
 	case a.Response != nil:
 		return a.Response.ContentLength
 	}
 	return -1
+}
+
+// Given gives the part with which upstream itself answered the request that
+// caused its fill, or an equal one, and the Content-Range that came with it;
+// ranges are what the request wants by this node's reckoning. ok is false for
+// everything else.
+func (a *Answer) Given(ranges []rfc9110.Range) (r rfc9110.Range, contentRange string, ok bool) {
+	s := a.sparse
+	if s == nil {
+		return r, "", false
+	}
+	r, contentRange = part(s.head).Range, s.header.Get("Content-Range")
+	ok = contentRange != "" && (s.asAsked || len(ranges) == 1 && ranges[0] == r)
+	return r, contentRange, ok
 }
 
 // WriteRange writes n bytes of the body from offset off, as they arrive; n < 0
@@ -86,6 +107,11 @@ func (a *Answer) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int
 	switch {
 	case a.reader != nil:
 		return a.reader.writeRange(ctx, w, off, n)
+	case a.sparse != nil:
+		if n < 0 {
+			n = a.sparse.head.Size - off
+		}
+		return a.sparse.writeRange(ctx, w, rfc9110.Range{Start: off, Length: n})
 	case a.object != nil:
 		if n < 0 {
 			n = a.object.Meta().BodyBytes - off
@@ -127,7 +153,7 @@ func (a *Answer) resume(ctx context.Context, w io.Writer, off, n int64) (int64, 
 }
 
 // Streaming says that the body may pause: whoever writes it should flush.
-func (a *Answer) Streaming() bool { return a.reader != nil || a.Response != nil }
+func (a *Answer) Streaming() bool { return a.reader != nil || a.sparse != nil || a.Response != nil }
 
 // CacheStatus is this node's entry for the answer (RFC 9211 section 2).
 func (a *Answer) CacheStatus(node string) rfc9111.CacheStatus {
@@ -176,6 +202,8 @@ func missed(r Reason) string {
 		return rfc9111.FwdVaryMiss
 	case ReasonExpired:
 		return rfc9111.FwdStale
+	case ReasonPartial:
+		return rfc9111.FwdPartial
 	case ReasonPurged:
 		return rfc9111.FwdMiss
 	default:

@@ -101,6 +101,10 @@ type Options struct {
 	// FillsMax bounds the fills that run at once; a miss beyond it is
 	// answered without being stored. Default 16,384.
 	FillsMax int
+	// BlockBytes is how much of a representation is fetched at once for a
+	// client that wants a part of it. Blocks of another size, stored before,
+	// are not found again. Default 1 MiB.
+	BlockBytes int64
 	// UnsharedLifetime is how long a key whose response may not be shared is
 	// remembered, so that requests for it do not wait for one another.
 	// Default 2 min.
@@ -118,6 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.FillTimeout = cmp.Or(o.FillTimeout, time.Hour)
 	o.StallTimeout = cmp.Or(o.StallTimeout, time.Minute)
 	o.FillsMax = cmp.Or(o.FillsMax, 16384)
+	o.BlockBytes = cmp.Or(o.BlockBytes, 1<<20)
 	o.UnsharedLifetime = cmp.Or(o.UnsharedLifetime, 2*time.Minute)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o, nil

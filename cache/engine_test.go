@@ -732,10 +732,10 @@ func TestSelectiveRequestsPass(t *testing.T) {
 		}
 	})
 	ranged := http.Header{"Range": {"bytes=0-3"}}
-	w.want(ranged, "pass/uncacheable: whole")
 	w.want(ranged, "pass/uncacheable: part")
-	w.want(http.Header{"If-None-Match": {`"1"`}}, "pass/uncacheable: ")
-	if n := whole.Load(); n != 1 {
-		t.Errorf("the whole was fetched %d times; want once, to learn that it is not stored", n)
+	w.want(ranged, "pass/hit-for-miss: part")
+	w.want(http.Header{"If-None-Match": {`"1"`}}, "pass/hit-for-miss: ")
+	if n, asked := whole.Load(), w.up.asked.Load(); n != 0 || asked != 4 {
+		t.Errorf("upstream was asked %d times, %d times for the whole; want 4, one of them to learn that it is not stored, and 0", asked, n)
 	}
 }

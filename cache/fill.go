@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
 	"weir/storage"
 )
@@ -20,6 +21,9 @@ const (
 	resultStream                  // shared: the body is being stored and readers stream it
 	resultRefreshed               // 304: the stored body is current, meta is new
 	resultPrivate                 // not shared: the owner alone reads the response
+	resultPart                    // a part that stands alone is being stored
+	resultBlock                   // a block of a partial object is being stored
+	resultChanged                 // the partial object that was to get a block is outdated: look again
 )
 
 // fill is one fetch that may be written into the store. It runs on its own
@@ -42,6 +46,9 @@ type fill struct {
 	keys    []storage.Key // under which it stands in Engine.fills; guarded by Engine.mu
 	base    *storage.Meta // what the request's condition names, or nil
 	list    *storage.Meta // the list of variants that look-up found, or nil
+	portion *portion      // what is asked for, or nil for the whole
+	headAt  storage.Key   // under which the partial object stands that the body is for
+	brings  rfc9110.Range // the bytes of the representation that the body is
 	epoch   string        // the purge log when the fill began
 	stamp   uint64        // the version in force then (promise P3)
 	out     *http.Request
@@ -110,10 +117,14 @@ func (e *Engine) enter(t *transaction) (*fill, entry) {
 	return f, entryOwner
 }
 
-// revalidateBehind starts a fill that nobody waits for, unless one runs.
-func (e *Engine) revalidateBehind(t *transaction) {
+// fillBehind starts a fill that nobody waits for, unless one runs or has landed
+// since the look-up.
+func (e *Engine) fillBehind(t *transaction) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.landedShard(t.key).Load() != t.landed {
+		return
+	}
 	if f := e.fills[t.key]; f != nil {
 		if f.admits(t.req) {
 			return
@@ -134,14 +145,17 @@ func (e *Engine) newFill(t *transaction) *fill {
 	ctx, cancel := context.WithCancelCause(e.ctx)
 	epoch, applied := e.Purges.Position()
 	f := &fill{
-		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list,
+		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list, portion: t.portion,
 		epoch: epoch, stamp: applied, cancel: cancel,
 		ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)
 	// Upstream chooses among what the key tells apart, and nothing else.
 	f.req.Site.Policy.Negotiate(f.out.Header)
-	if t.object != nil {
+	if f.portion != nil {
+		f.out.Header.Set("Range", f.portion.field())
+	}
+	if t.object != nil && !t.fresh {
 		f.out.Header.Set(FreshField, "1")
 		f.condition(t.object.Meta())
 	}
@@ -206,10 +220,14 @@ func (e *Engine) detach(f *fill) {
 // Engine.mu is held.
 func (e *Engine) forget(f *fill) {
 	for _, k := range f.keys {
-		if e.fills[k] == f {
-			e.landedShard(k).Add(1)
-			delete(e.fills, k)
-		}
+		e.forgetKey(f, k)
+	}
+}
+
+func (e *Engine) forgetKey(f *fill, k storage.Key) {
+	if e.fills[k] == f {
+		e.landedShard(k).Add(1)
+		delete(e.fills, k)
 	}
 }
 
@@ -254,11 +272,11 @@ func (f *fill) run() {
 	asked := time.Now()
 	response, err := f.ask()
 	f.settle(asked, response, err)
-	if f.result != resultStream {
+	if f.stream == nil {
 		f.settled()
 	}
 	close(f.ready)
-	if f.result != resultStream {
+	if f.stream == nil {
 		return
 	}
 	err = f.copy(response.Body, stall)
@@ -267,9 +285,16 @@ func (f *fill) run() {
 }
 
 // ask sends the request, once more without its condition if upstream confirms
-// a body that is not the one asked about (RFC 9111 section 4.3.4).
+// a body that is not the one asked about (RFC 9111 section 4.3.4), and once more
+// without its Range if the rest came that cannot be joined to what is stored.
 func (f *fill) ask() (*http.Response, error) {
 	response, err := f.roundTrip()
+	if err == nil && response.StatusCode == http.StatusPartialContent && f.portion != nil && f.portion.rest {
+		_ = response.Body.Close()
+		f.portion = nil
+		f.out.Header.Del("Range")
+		response, err = f.roundTrip()
+	}
 	if err != nil || response.StatusCode != http.StatusNotModified || f.confirmsBase(response) {
 		return response, err
 	}

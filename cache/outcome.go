@@ -47,9 +47,11 @@ const (
 	ReasonVariant                     // miss: stored, but not the variant that Vary asks for
 	ReasonExpired                     // miss or revalidated: what is stored had to be validated
 	ReasonPurged                      // miss: a purge covers what is stored
+	ReasonPartial                     // miss or pass: some of the bytes wanted are not stored
 	ReasonMethod                      // pass: the method is not looked up
 	ReasonBypass                      // pass: the caller asked for upstream's own answer
 	ReasonUncacheable                 // pass: the response may not be stored, see Answer.Verdict
+	ReasonHitForMiss                  // pass: a response for this key proved unfit to be shared a while ago
 	ReasonTooLarge                    // pass: the store does not take a body of this size
 	ReasonWait                        // pass: the fill's headers did not arrive within FillWait
 	ReasonFillsMax                    // pass: too many fills run already
@@ -62,8 +64,8 @@ func (r Reason) String() string {
 	names := [...]string{
 		ReasonNone: "none", ReasonFresh: "fresh",
 		ReasonStaleWhileRevalidate: "stale-while-revalidate", ReasonStaleIfError: "stale-if-error",
-		ReasonAbsent: "absent", ReasonVariant: "variant", ReasonExpired: "expired", ReasonPurged: "purged",
-		ReasonMethod: "method", ReasonBypass: "bypass", ReasonUncacheable: "uncacheable", ReasonTooLarge: "too-large",
+		ReasonAbsent: "absent", ReasonVariant: "variant", ReasonExpired: "expired", ReasonPurged: "purged", ReasonPartial: "partial",
+		ReasonMethod: "method", ReasonBypass: "bypass", ReasonUncacheable: "uncacheable", ReasonHitForMiss: "hit-for-miss", ReasonTooLarge: "too-large",
 		ReasonWait: "wait", ReasonFillsMax: "fills-max",
 		ReasonOnlyIfCached: "only-if-cached", ReasonUpstream: "upstream",
 	}

@@ -47,6 +47,10 @@ type transaction struct {
 	list    *storage.Meta
 	object  storage.Object
 	soft    bool // a soft purge covers object: it is stale
+	// portion is what a fill would ask for, nil for the whole; fresh says that
+	// object needs no validation, only more bytes.
+	portion *portion
+	fresh   bool
 
 	fill  *fill
 	owner bool
@@ -103,7 +107,7 @@ func (t *transaction) lookup() step {
 	t.drop()
 	t.now = time.Now()
 	t.ans.Now = t.now
-	t.list, t.soft = nil, false
+	t.list, t.soft, t.portion, t.fresh = nil, false, nil, false
 	// Before the store: an object found after the node went over to another
 	// log must not be told as one of the new log's.
 	t.ans.Epoch, _ = t.e.Purges.Position()
@@ -118,18 +122,34 @@ func (t *transaction) lookup() step {
 		t.landed = t.e.landedShard(t.key).Load()
 		found = t.open(variant)
 		if found == nil {
-			t.ans.Reason = ReasonVariant
-			return stepCollapse
+			return t.absent(ReasonVariant)
 		}
 	}
 	if found == nil {
-		if t.ans.Reason != ReasonPurged {
-			t.ans.Reason = ReasonAbsent
+		if t.ans.Reason == ReasonPurged {
+			return t.absent(ReasonPurged)
 		}
-		return stepCollapse
+		return t.absent(ReasonAbsent)
 	}
 	t.object = found
 	return stepJudge
+}
+
+// absent asks upstream for what is not stored, or may not be used any more.
+func (t *transaction) absent(r Reason) step {
+	t.ans.Reason = r
+	t.portion = t.e.firstPortion(t.req)
+	return stepCollapse
+}
+
+// expired asks upstream whether what is stored may be used. If a part is
+// stored, no more than a part of what has taken its place is wanted either.
+func (t *transaction) expired() step {
+	t.ans.Reason = ReasonExpired
+	if t.object.Meta().Status == http.StatusPartialContent {
+		t.portion = t.e.firstPortion(t.req)
+	}
+	return stepCollapse
 }
 
 // open gets the object under t.key unless its own key fields say that it is
@@ -155,15 +175,13 @@ func (t *transaction) judge() step {
 	meta := t.object.Meta()
 	hard, soft := t.e.purged(t.object)
 	if hard {
-		t.ans.Reason = ReasonPurged
 		_ = t.e.Store.Delete(t.key)
 		t.drop()
-		return stepCollapse
+		return t.absent(ReasonPurged)
 	}
 	t.soft = soft
 	if !t.e.Purges.Trusted(t.now) {
-		t.ans.Reason = ReasonExpired
-		return stepCollapse
+		return t.expired()
 	}
 	directives := meta.Stored.SpareImmutable(t.now, t.directives,
 		func() http.Header { return rfc9111.ParseFields(meta.Header) }, t.req.Site.Policy)
@@ -171,15 +189,13 @@ func (t *transaction) judge() step {
 	case rfc9111.Fresh:
 		return t.fromStore(OutcomeHit, ReasonFresh)
 	case rfc9111.StaleWhileRevalidate:
-		if t.req.NoStale {
-			t.ans.Reason = ReasonExpired
-			return stepCollapse
+		if t.req.NoStale || !t.holdsWanted() {
+			return t.expired()
 		}
-		t.e.revalidateBehind(t)
+		t.e.fillBehind(t)
 		return t.fromStore(OutcomeStale, ReasonStaleWhileRevalidate)
 	default:
-		t.ans.Reason = ReasonExpired
-		return stepCollapse
+		return t.expired()
 	}
 }
 
@@ -216,7 +232,7 @@ func (t *transaction) collapse() step {
 		return t.passBecause(ReasonUncacheable)
 	}
 	if t.req.selective() && t.e.unshared.has(t.key, t.now) {
-		return t.passBecause(ReasonUncacheable)
+		return t.passBecause(ReasonHitForMiss)
 	}
 	var how entry
 	t.fill, how = t.e.enter(t)
@@ -265,6 +281,10 @@ func (t *transaction) wait() step {
 		return t.fromFill()
 	case resultRefreshed:
 		return t.fromRefreshed()
+	case resultPart, resultBlock:
+		return t.fromPortion()
+	case resultChanged:
+		return stepLookup
 	case resultPrivate:
 		return t.fromPrivate()
 	default:
@@ -279,6 +299,9 @@ func (t *transaction) fromFill() step {
 	m := t.fill.meta
 	if len(m.Vary) > 0 && t.req.variant(m.Vary) != m.Variant {
 		return stepLookup
+	}
+	if t.seeksAhead() {
+		return t.passBecause(ReasonPartial)
 	}
 	reader := t.fill.stream.attach()
 	if reader == nil {
@@ -295,6 +318,10 @@ func (t *transaction) fromRefreshed() step {
 	m := t.fill.meta
 	if t.object == nil || t.object.Meta().BodyID != m.BodyID {
 		return stepLookup
+	}
+	if m.Status == http.StatusPartialContent {
+		t.leave()
+		return t.fromPart(m, OutcomeRevalidated, ReasonExpired)
 	}
 	t.ans.Outcome, t.ans.Reason, t.ans.Meta = OutcomeRevalidated, ReasonExpired, m
 	t.ans.Tier = t.object.Tier()
@@ -315,6 +342,9 @@ func (t *transaction) fromPrivate() step {
 	}
 	t.ans.Verdict = f.verdict
 	if !t.owner {
+		return t.passBecause(f.why)
+	}
+	if !t.req.mayHave(f.status, f.portion) {
 		return t.passBecause(f.why)
 	}
 	if f.status == http.StatusOK && f.why == ReasonTooLarge && t.req.selective() {
@@ -371,7 +401,7 @@ func (t *transaction) failed() step {
 }
 
 func (t *transaction) staleUsable() bool {
-	if t.object == nil || !t.e.Purges.Trusted(t.now) {
+	if t.object == nil || !t.e.Purges.Trusted(t.now) || !t.holdsWanted() {
 		return false
 	}
 	return t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy, t.soft)
@@ -384,6 +414,9 @@ func (t *transaction) fail() step {
 
 // fromStore answers with the object found.
 func (t *transaction) fromStore(o Outcome, r Reason) step {
+	if m := t.object.Meta(); m.Status == http.StatusPartialContent {
+		return t.fromPart(m, o, r)
+	}
 	t.ans.Outcome, t.ans.Reason = o, r
 	t.ans.Meta, t.ans.Tier = t.object.Meta(), t.object.Tier()
 	t.ans.object, t.object = t.object, nil

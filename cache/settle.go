@@ -25,12 +25,12 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 		f.refresh(asked, arrived, response)
 		return
 	}
-	why := f.admit(asked, arrived, response)
+	why := f.take(asked, arrived, response)
 	if why == ReasonNone {
 		return
 	}
 	f.result, f.why, f.response = resultPrivate, why, response
-	if why == ReasonTooLarge || provesUnshared(f.verdict, f.status) {
+	if why == ReasonTooLarge || f.verdict == rfc9111.RefusedPartial || provesUnshared(f.verdict, f.status) {
 		f.e.unshared.add(f.key, arrived)
 	}
 	if f.base != nil && f.status < http.StatusInternalServerError && !f.detached.Load() {
@@ -40,14 +40,33 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 	}
 }
 
+// take stores what may be shared of a response. It gives the reason why the
+// response is private, or ReasonNone.
+func (f *fill) take(asked, arrived time.Time, response *http.Response) Reason {
+	switch {
+	case f.portion == nil:
+		return f.admit(asked, arrived, response)
+	case f.status == http.StatusPartialContent:
+		return f.admitPart(asked, arrived, response)
+	case f.portion.head != nil && f.status < http.StatusInternalServerError:
+		return f.outdated(arrived, response)
+	default:
+		return f.admit(asked, arrived, response)
+	}
+}
+
 // refresh gives the stored object the meta that a 304 updated. Its stamp is
 // the fill's, so a purge that came meanwhile still covers it.
 func (f *fill) refresh(asked, arrived time.Time, response *http.Response) {
 	policy := f.req.Site.Policy
 	header, stored := rfc9111.Refresh(f.base.Status, rfc9111.ParseFields(f.base.Header), response.Header, asked, arrived, policy)
-	f.verdict = rfc9111.Storable(http.MethodGet, f.req.Fields, f.base.Status, header, policy)
+	if f.base.Status == http.StatusPartialContent {
+		f.verdict = rfc9111.StorablePart(f.req.Fields, header, policy)
+	} else {
+		f.verdict = rfc9111.Storable(http.MethodGet, f.req.Fields, f.base.Status, header, policy)
+	}
 	m := f.newMeta(f.base.Status, header, stored, response)
-	m.BodyID, m.BodyBytes = f.base.BodyID, f.base.BodyBytes
+	m.BodyID, m.BodyBytes, m.Start, m.Size = f.base.BodyID, f.base.BodyBytes, f.base.Start, f.base.Size
 	m.Vary, m.Variant = f.base.Vary, f.base.Variant
 	f.result, f.meta = resultRefreshed, m
 	if f.detached.Load() {
@@ -79,27 +98,50 @@ func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
 	m := f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
 		rfc9111.NewStored(response.StatusCode, response.Header, asked, arrived, policy), response)
 	m.BodyID, m.BodyBytes = rand.Uint64(), response.ContentLength
-	key := storage.KeyOf(f.primary)
-	m.Vary, _ = rfc9111.VaryFields(response.Header)
-	if len(m.Vary) > 0 {
-		m.Variant = f.req.variant(m.Vary)
-		list, err := f.variants(m)
-		if err != nil {
-			return ReasonTooLarge
-		}
-		key = variantKey(f.primary, list, m.Variant)
+	key, err := f.place(m, response.Header)
+	if err == nil {
+		err = f.open(key, m)
 	}
-	w, err := f.e.Store.Create(key, m)
 	if err != nil {
 		f.e.Log.Debug("not stored", "key", f.primary, "error", err)
 		return ReasonTooLarge
 	}
-	f.result, f.meta, f.stream = resultStream, m, newStream(w, response.ContentLength, f.e.StallTimeout, &f.e.relays, func() int { return int(f.refs.Load()) - 1 })
-	f.tagged.Store(m)
-	f.at = key
-	f.e.unshared.remove(f.key)
-	f.alias(key)
+	f.let(resultStream, m)
 	return ReasonNone
+}
+
+// place gives the key for an object with the response fields in h, and makes it
+// the variant that these say.
+func (f *fill) place(m *storage.Meta, h http.Header) (storage.Key, error) {
+	m.Vary, _ = rfc9111.VaryFields(h)
+	if len(m.Vary) == 0 {
+		return storage.KeyOf(f.primary), nil
+	}
+	m.Variant = f.req.variant(m.Vary)
+	list, err := f.variants(m)
+	if err != nil {
+		return storage.Key{}, err
+	}
+	return variantKey(f.primary, list, m.Variant), nil
+}
+
+// open begins the object that the fill's body will be.
+func (f *fill) open(key storage.Key, m *storage.Meta) error {
+	w, err := f.e.Store.Create(key, m)
+	if err != nil {
+		return err
+	}
+	f.at = key
+	f.stream = newStream(w, m.BodyBytes, f.e.StallTimeout, &f.e.relays, func() int { return int(f.refs.Load()) - 1 })
+	return nil
+}
+
+// let lets readers in; m is what they see of the response.
+func (f *fill) let(r result, m *storage.Meta) {
+	f.result, f.meta = r, m
+	f.tagged.Store(m)
+	f.e.unshared.remove(f.key)
+	f.alias(f.at)
 }
 
 // variants gives the list of variants that m belongs to: the one found, if it

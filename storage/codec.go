@@ -12,11 +12,11 @@ const (
 	// MetaBytesMax bounds an encoded Meta as a whole, in bytes.
 	MetaBytesMax = 1 << 20
 
-	metaVersion        = 1
+	metaVersion        = 2
 	metaTextBytesMax   = 64 << 10  // one text: a host, a target, a tag
 	metaHeaderBytesMax = 512 << 10 // the header block
 	metaListTextsMax   = 8192      // texts in one list
-	metaFixedBytes     = 2 + 2 + 3*8 + 8 + 4 + 4*8
+	metaFixedBytes     = 2 + 2 + 5*8 + 8 + 4 + 4*8
 )
 
 const (
@@ -34,12 +34,13 @@ var errBadMeta = errors.New("malformed meta")
 // its bytes, a list is the number of its texts as a uvarint and then these:
 //
 //	bytes   field
-//	1       version, 1
+//	1       version, 2
 //	1       flags: 1 no-cache, 2 must-revalidate
 //	2       status
 //	8       body id
 //	8       body length in bytes; negative: not known
 //	8       stamp
+//	2 × 8   start, size of the whole, in bytes
 //	8       response time, seconds since 1970, may be negative
 //	4       response time, nanoseconds into that second
 //	4 × 8   initial age, lifetime, stale-while-revalidate, stale-if-error, in nanoseconds
@@ -59,6 +60,8 @@ func (m *Meta) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, m.BodyID)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.BodyBytes))
 	b = binary.LittleEndian.AppendUint64(b, m.Stamp)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.Start))
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.Size))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.Stored.ResponseTime.Unix()))
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.Stored.ResponseTime.Nanosecond()))
 	for _, d := range m.durations() {
@@ -91,7 +94,7 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 	if len(b) < metaFixedBytes || b[0] != metaVersion || b[1]&^(flagNoCache|flagMustRevalidate) != 0 {
 		return fmt.Errorf("decode meta: fixed part: %w", errBadMeta)
 	}
-	nanoseconds := binary.LittleEndian.Uint32(b[36:])
+	nanoseconds := binary.LittleEndian.Uint32(b[52:])
 	if nanoseconds >= uint32(time.Second) {
 		return fmt.Errorf("decode meta: response time: %w", errBadMeta)
 	}
@@ -100,12 +103,14 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 		BodyID:    binary.LittleEndian.Uint64(b[4:]),
 		BodyBytes: int64(binary.LittleEndian.Uint64(b[12:])),
 		Stamp:     binary.LittleEndian.Uint64(b[20:]),
+		Start:     int64(binary.LittleEndian.Uint64(b[28:])),
+		Size:      int64(binary.LittleEndian.Uint64(b[36:])),
 	}
 	m.Stored.NoCache = b[1]&flagNoCache != 0
 	m.Stored.MustRevalidate = b[1]&flagMustRevalidate != 0
-	m.Stored.ResponseTime = time.Unix(int64(binary.LittleEndian.Uint64(b[28:])), int64(nanoseconds)).UTC()
+	m.Stored.ResponseTime = time.Unix(int64(binary.LittleEndian.Uint64(b[44:])), int64(nanoseconds)).UTC()
 	for i, d := range m.durations() {
-		*d = time.Duration(binary.LittleEndian.Uint64(b[40+8*i:]))
+		*d = time.Duration(binary.LittleEndian.Uint64(b[56+8*i:]))
 	}
 	r := textReader{rest: b[metaFixedBytes:]}
 	m.Site, m.Host, m.Target, m.Variant = r.text(), r.text(), r.text(), r.text()
@@ -124,7 +129,7 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 // point to, and a share for what the allocator adds.
 func (m *Meta) Bytes() int64 {
 	const (
-		structBytes = 320 // of Meta itself
+		structBytes = 336 // of Meta itself
 		stringBytes = 16  // of a string in a slice
 		slackBytes  = 8   // lost on average when a small piece is allocated
 	)

@@ -16,6 +16,11 @@ type Meta struct {
 	// BodyBytes is the body's length; negative while it is not yet known.
 	BodyBytes int64
 
+	// Start and Size are for a part of a representation, Status 206: where the
+	// body begins in it, and how long the whole is, both in bytes. A whole
+	// response has 0 for both.
+	Start, Size int64
+
 	// Stamp is the purge version that this object is known to be as new as.
 	Stamp uint64
 	// Tags are the surrogate keys that purges of scope tag name.
@@ -23,7 +28,7 @@ type Meta struct {
 
 	// Status is the response's status code. 0 marks an object that is no
 	// response but the list of fields in Vary: the variants are stored under
-	// keys of their own.
+	// keys of their own. 206 marks a part, whose Header is the whole's.
 	Status int
 	// Vary lists the request fields, in lower case and sorted, that chose
 	// this response among its variants.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"weir/cache"
 	"weir/cache/rfc9110"
@@ -18,13 +17,12 @@ import (
 // known, 416 for none that is satisfiable, and 200 otherwise: a server may
 // ignore Range (RFC 9110 section 14.2), which is what a flood of ranges gets.
 func (o *writer) ranged(a *cache.Answer, size int64) {
-	field := o.r.Header.Get("Range")
-	if field == "" || o.r.Method != http.MethodGet || size < 0 ||
-		!rfc9110.IfRange(o.r.Header, a.Meta.ETag, strongDate(a.Meta.LastModified, o.w.Header().Get("Date"))) {
-		o.body(a, http.StatusOK, 0, -1, size)
+	ranges, verdict := rfc9110.Select(o.r.Method, o.r.Header, o.w.Header(), size)
+	if given, field, ok := a.Given(ranges); ok && verdict != rfc9110.None {
+		o.w.Header().Set("Content-Range", field)
+		o.body(a, http.StatusPartialContent, given.Start, given.Length, given.Length)
 		return
 	}
-	ranges, verdict := rfc9110.ParseRange(field, size)
 	switch verdict {
 	case rfc9110.Unsatisfiable:
 		o.withoutContent()
@@ -77,17 +75,4 @@ func boundaryOf(a *cache.Answer, ranges string) string {
 	_, _ = fmt.Fprintf(h, "%d %s%s %s %s", a.Meta.Stored.ResponseTime.UnixNano(), a.Meta.Host, a.Meta.Target, a.Meta.ETag, ranges)
 	sum := h.Sum(nil)
 	return rfc9110.Boundary(binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:]))
-}
-
-// strongDate gives a Last-Modified that may stand for one content: it is at
-// least a second older than the Date it came with (RFC 9110 section 8.8.2.2).
-func strongDate(modified, date string) string {
-	m, err := http.ParseTime(modified)
-	if err != nil {
-		return ""
-	}
-	if d, err := http.ParseTime(date); err != nil || d.Sub(m) < time.Second {
-		return ""
-	}
-	return modified
 }

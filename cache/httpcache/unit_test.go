@@ -73,16 +73,17 @@ func TestForwardedFields(t *testing.T) {
 	}
 	always := []string{"Accept", "Accept-Encoding", "Cdn-Loop", "Cookie", "Surrogate-Capability", "User-Agent", "Via", "X-Mine"}
 	conditions := []string{"Cache-Control", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range"}
+	block := slices.Concat(always, []string{"Range"}) // the engine's own
 	hop := []string{"Connection", "Te"}
 	for _, row := range []struct {
 		name, method string
 		face         httpcache.Face
 		want         []string
 	}{
-		{"fill from an edge", "GET", httpcache.FaceClients, always},
+		{"fill from an edge", "GET", httpcache.FaceClients, block},
 		{"fill for a HEAD", "HEAD", httpcache.FaceClients, always},
 		{"pass from an edge", "POST", httpcache.FaceClients, slices.Concat(always, conditions, hop, []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"})},
-		{"fill from a shield", "GET", httpcache.FaceEdges, always},
+		{"fill from a shield", "GET", httpcache.FaceEdges, block},
 		{"pass from a shield", "POST", httpcache.FaceEdges, slices.Concat(always, conditions, hop, []string{"X-Forwarded-For", "X-Forwarded-Host"})},
 	} {
 		var sent *http.Request
@@ -102,6 +103,9 @@ func TestForwardedFields(t *testing.T) {
 		slices.Sort(row.want)
 		if !slices.Equal(got, row.want) {
 			t.Errorf("%s: sent\n%v, want\n%v", row.name, got, row.want)
+		}
+		if fills := row.method != "POST"; fills && strings.Contains(sent.Header.Get("Range"), "0-1") && sent.Header.Get("Range") != "bytes=0-1048575" {
+			t.Errorf("%s: sent Range: %s; want that of a block", row.name, sent.Header.Get("Range"))
 		}
 		method := row.method
 		if method == http.MethodHead {

@@ -181,6 +181,12 @@ func StrongValidator(h http.Header) string {
 		}
 		return strings.Trim(etag, " \t")
 	}
+	return strongDate(h)
+}
+
+// strongDate gives a Last-Modified that may stand for one content: it is at
+// least a second older than the Date it came with (section 8.8.2.2).
+func strongDate(h http.Header) string {
 	modified, ok := parseDate(h.Get("Last-Modified"))
 	if !ok {
 		return ""

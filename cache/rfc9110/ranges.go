@@ -1,6 +1,7 @@
 package rfc9110
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 )
@@ -100,6 +101,44 @@ func ParseRange(field string, size int64) ([]Range, RangeVerdict) {
 		return nil, Unsatisfiable
 	}
 	return ranges, Satisfiable
+}
+
+// Select gives the ranges by which a request for a representation is answered:
+// what its Range says (section 14.2), if the method is GET, If-Range names this
+// representation (section 13.1.5), and its size is known. The rest is as for
+// ParseRange. header is the representation's own: its validators and Date.
+func Select(method string, req Fields, header http.Header, size int64) ([]Range, RangeVerdict) {
+	lines := req.Values("Range")
+	if len(lines) == 0 || method != http.MethodGet || size < 0 {
+		return nil, None
+	}
+	if !IfRange(req, header.Get("Etag"), strongDate(header)) {
+		return nil, None
+	}
+	return ParseRange(lines[0], size)
+}
+
+// FirstRange gives the first range that a Range field asks for, of a
+// representation whose size nobody knows yet. suffix says that it is counted
+// from the end: then Start is 0 and Length how many bytes. The Length of one
+// without an end is what int64 can hold. ok is false where ParseRange gives None
+// for a representation of any size.
+func FirstRange(field string) (r Range, suffix, ok bool) {
+	if _, verdict := ParseRange(field, positionMax-1); verdict == None {
+		return Range{}, false, false
+	}
+	_, set, _ := strings.Cut(field, "=")
+	for spec := range strings.SplitSeq(set, ",") {
+		if spec = strings.Trim(spec, " \t"); spec == "" {
+			continue
+		}
+		r, verdict := parseSpec(spec, positionMax-1)
+		if suffix := spec[0] == '-'; suffix {
+			return Range{Length: r.Length}, true, verdict == Satisfiable
+		}
+		return r, false, verdict == Satisfiable
+	}
+	return Range{}, false, false
 }
 
 // parseSpec reads "first-", "first-last" or "-suffix".

@@ -36,6 +36,7 @@ type options struct {
 	maxLag time.Duration
 	memory int64 // budget of each node's memory tier, in bytes
 	disk   int64 // likewise
+	block  int64 // size of a partial object's blocks, in bytes; 0 for the engine's own
 }
 
 // Budgets of a node's store when the script does not say.
@@ -49,6 +50,7 @@ func clusterOptions(a *args) options {
 		pops: a.list("pops"), maxLag: a.duration("max_lag"),
 		memory: cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
 		disk:   cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
+		block:  int64(a.bytes("block")),
 	}
 	if o.pops == nil {
 		o.pops = []string{"ams", "iad"}

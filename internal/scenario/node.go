@@ -82,7 +82,7 @@ func (n *node) start() error {
 	if r.store, err = n.openStore(); err != nil {
 		return err
 	}
-	if r.engine, err = cache.New(cache.Options{Node: n.name, Store: r.store, Purges: r.index}); err != nil {
+	if r.engine, err = cache.New(cache.Options{Node: n.name, Store: r.store, Purges: r.index, BlockBytes: n.cluster.block}); err != nil {
 		return err
 	}
 	if r.upstream, err = n.openUpstream(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"weir/cache/rfc9110"
 )
 
 // reply is what the origin answers to requests of a target.
@@ -27,6 +29,7 @@ type reply struct {
 	drop           bool          // the connection breaks in the middle of the body
 	hang           bool          // no header ever
 	no304          bool          // conditions are ignored
+	ranges         bool          // one range is answered
 }
 
 // asked is one request that the origin has seen.
@@ -53,6 +56,7 @@ func (s *script) originReply(a *args) (string, error) {
 		method: a.text("method", ""), target: a.text("path", ""),
 		delay: a.duration("delay"), pause: a.duration("pause"), chunked: a.flag("chunked"),
 		drop: a.flag("drop"), hang: a.flag("hang"), no304: a.flag("no304"),
+		ranges: a.flag("ranges"),
 		body: numbered(a.bytes("size")),
 	}
 	if when := a.text("when", ""); when != "" {
@@ -157,13 +161,14 @@ func (o *scriptedOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.no304 && p.notModified(r) {
 		status = http.StatusNotModified
 	}
+	part, status := p.part(r, status)
 	if p.hang {
 		status = 0
 	}
 	o.mu.Lock()
 	entry.bytes, entry.status = size, status
 	o.mu.Unlock()
-	p.send(w, r, status)
+	part.send(w, r, status)
 }
 
 // notModified says whether the client has what would be sent (RFC 9110
@@ -177,6 +182,29 @@ func (p *reply) notModified(r *http.Request) bool {
 		return tag != "" && strings.Contains(condition, strings.TrimPrefix(tag, "W/"))
 	}
 	return changed != "" && r.Header.Get("If-Modified-Since") == changed
+}
+
+// part is the reply to a request for one range, if the script lets the origin
+// answer those (RFC 9110 section 14.2).
+func (p *reply) part(r *http.Request, status int) (*reply, int) {
+	if !p.ranges || status != http.StatusOK {
+		return p, status
+	}
+	size := int64(len(p.body))
+	ranges, verdict := rfc9110.Select(r.Method, r.Header, p.header, size)
+	cut := *p
+	cut.header = p.header.Clone()
+	switch {
+	case verdict == rfc9110.Unsatisfiable:
+		cut.body = nil
+		cut.header.Set("Content-Range", rfc9110.UnsatisfiedRange(size))
+		return &cut, http.StatusRequestedRangeNotSatisfiable
+	case verdict == rfc9110.Satisfiable && len(ranges) == 1:
+		cut.body = p.body[ranges[0].Start : ranges[0].Start+ranges[0].Length]
+		cut.header.Set("Content-Range", ranges[0].ContentRange(size))
+		return &cut, http.StatusPartialContent
+	}
+	return p, status
 }
 
 // send writes the reply, or as much of it as the script wants.

@@ -14,10 +14,11 @@
 //
 //	cluster [pops=(ams,iad)] [default_ttl=D] [negative_ttl=D] [swr=D] [sie=D]
 //	        [obey_client] [max_lag=D] [memory=1MiB] [disk=4MiB]
+//	        [block=16]
 //	                        builds the cluster; only as a script's first command,
 //	                        which otherwise gets one with the defaults
 //	origin path=/a [method=M] [when=(Field: value)] [delay=D] [size=64KiB]
-//	       [pause=D] [chunked] [drop] [hang] [no304]
+//	       [pause=D] [chunked] [drop] [hang] [no304] [ranges]
 //	                        says what the origin answers: input is an optional
 //	                        status line, header lines, an empty line, the body
 //	origin-log [fields=(A,B)]
