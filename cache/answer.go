@@ -44,6 +44,7 @@ type Answer struct {
 	engine  *Engine
 	request *Request
 	soft    bool // a soft purge covers the object
+	kept    bool // the response to a POST is being stored for later GETs
 	expired bool // an error or a pass although something stale was stored
 	object  storage.Object
 	reader  *reader
@@ -180,7 +181,7 @@ func (a *Answer) CacheStatus(node string) rfc9111.CacheStatus {
 			c.Detail = a.Reason.String()
 		}
 	case OutcomePass:
-		c.Fwd, c.Detail = passed(a.Reason), a.Reason.String()
+		c.Fwd, c.Stored, c.Detail = passed(a.Reason), a.kept, a.Reason.String()
 		if a.Reason == ReasonUncacheable {
 			c.Detail = a.Verdict.String()
 		}

@@ -261,8 +261,7 @@ func (f *fill) release() {
 
 // run is the fill's goroutine: ask, settle, and copy the body if it is shared.
 func (f *fill) run() {
-	defer f.e.running.Done()
-	defer f.e.count.Add(-1)
+	defer f.e.ended()
 	defer f.release()
 	age := time.AfterFunc(f.e.FillTimeout, func() { f.cancel(errFillAge) })
 	stall := time.AfterFunc(f.e.StallTimeout, func() { f.cancel(errHeadersLate) })

@@ -370,7 +370,9 @@ func (t *transaction) passBecause(r Reason) step {
 func (t *transaction) pass() step {
 	t.leave()
 	t.ans.Collapsed = false
-	response, err := t.req.Site.Upstream.RoundTrip(t.req.Forward.Pass(t.ctx))
+	before := t.e.beforePost()
+	out := t.req.Forward.Pass(t.ctx)
+	response, err := t.req.Site.Upstream.RoundTrip(out)
 	if err != nil {
 		t.err = classify(err)
 		return stepFailed
@@ -380,6 +382,7 @@ func (t *transaction) pass() step {
 		for _, target := range t.req.named(response.Header) {
 			t.e.invalidate(t.req, target)
 		}
+		t.keep(before, out, response)
 	}
 	t.ans.Outcome, t.ans.Response, t.ans.FwdStatus = OutcomePass, response, response.StatusCode
 	t.ans.UpstreamCacheStatus = cacheStatus(response.Header)

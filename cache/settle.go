@@ -95,8 +95,13 @@ func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
 		// An error never replaces an object that may still be of use.
 		return ReasonUncacheable
 	}
-	m := f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
-		rfc9111.NewStored(response.StatusCode, response.Header, asked, arrived, policy), response)
+	return f.store(f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
+		rfc9111.NewStored(response.StatusCode, response.Header, asked, arrived, policy), response), response)
+}
+
+// store opens the store for a whole response of which m is known, and lets
+// readers in. It gives the reason why there was no room, or ReasonNone.
+func (f *fill) store(m *storage.Meta, response *http.Response) Reason {
 	m.BodyID, m.BodyBytes = rand.Uint64(), response.ContentLength
 	key, err := f.place(m, response.Header)
 	if err == nil {

@@ -179,7 +179,9 @@ func TestPartialNeverMixes(t *testing.T) {
 	const size = 20_000
 	for name, open := range map[string]func() storage.Store{
 		"memory": func() storage.Store { return memory.New(memory.Options{BudgetBytes: 4 << 20}) },
-		"little": func() storage.Store { return memory.New(memory.Options{BudgetBytes: 40 << 10, ObjectBytesMax: 4 << 10}) },
+		"little": func() storage.Store {
+			return memory.New(memory.Options{BudgetBytes: 40 << 10, ObjectBytesMax: 4 << 10})
+		},
 		"disk": func() storage.Store {
 			s, err := disk.Open(disk.Options{Dir: t.TempDir(), BudgetBytes: 4 << 20})
 			if err != nil {
