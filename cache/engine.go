@@ -109,6 +109,9 @@ type Options struct {
 	// remembered, so that requests for it do not wait for one another.
 	// Default 2 min.
 	UnsharedLifetime time.Duration
+	// VariantsMax bounds the variants of a key that are stored; one more takes
+	// the place of the oldest. Default 64.
+	VariantsMax int
 	// Log receives what went wrong behind a request. Default: discard.
 	Log *slog.Logger
 }
@@ -124,6 +127,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.FillsMax = cmp.Or(o.FillsMax, 16384)
 	o.BlockBytes = cmp.Or(o.BlockBytes, 1<<20)
 	o.UnsharedLifetime = cmp.Or(o.UnsharedLifetime, 2*time.Minute)
+	o.VariantsMax = cmp.Or(o.VariantsMax, 64)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o, nil
 }
@@ -146,6 +150,9 @@ type Engine struct {
 	relays relays
 	// unshared are the keys for which each request has a fill of its own.
 	unshared *unshared
+	groups   *groups
+	// listing keeps lists of variants from being written by two fills at once.
+	listing sync.Mutex
 
 	// mu guards fills and closed. It is taken with no other lock held, and
 	// nothing blocks under it.
@@ -162,7 +169,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Options: o, fills: make(map[storage.Key]*fill), unshared: newUnshared(o.UnsharedLifetime)}
+	e := &Engine{Options: o, fills: make(map[storage.Key]*fill), unshared: newUnshared(o.UnsharedLifetime), groups: newGroups()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }

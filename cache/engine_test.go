@@ -739,3 +739,36 @@ func TestSelectiveRequestsPass(t *testing.T) {
 		t.Errorf("upstream was asked %d times, %d times for the whole; want 4, one of them to learn that it is not stored, and 0", asked, n)
 	}
 }
+
+// The variants of a key are bounded: one more takes the place of the oldest, and
+// clients that make up values take no more room than that.
+func TestVariantsBounded(t *testing.T) {
+	store := memory.New(memory.Options{BudgetBytes: 8 << 20})
+	w := newWorld(t, cache.Options{Store: store, VariantsMax: 3}, func(r *http.Request) (*http.Response, error) {
+		return reply(200, "for "+r.Header.Get("X-Made-Up"), "Cache-Control", "max-age=60", "Vary", "X-Made-Up"), nil
+	})
+	ask := func(value string) string {
+		defer w.engine.Drain(t.Context())
+		return w.get(http.Header{"X-Made-Up": {value}})
+	}
+	for i := range 20 {
+		value := fmt.Sprint(i)
+		if got, want := ask(value), "for "+value; !strings.HasSuffix(got, want) || !strings.HasPrefix(got, "miss") {
+			t.Fatalf("got %q; want a miss, %q", got, want)
+		}
+		if got := ask(value); got != "hit/fresh: for "+value {
+			t.Fatalf("got %q; want a hit", got)
+		}
+	}
+	if n := store.Stats().Objects; n != 4 {
+		t.Errorf("%d objects are stored; want the list and 3 variants", n)
+	}
+	for _, value := range []string{"17", "18", "19"} {
+		if got := ask(value); !strings.HasPrefix(got, "hit") {
+			t.Errorf("variant %s: got %q; want a hit", value, got)
+		}
+	}
+	if got := ask("16"); !strings.HasPrefix(got, "miss") {
+		t.Errorf("variant 16: got %q; want a miss", got)
+	}
+}

@@ -51,6 +51,7 @@ type fill struct {
 	brings  rfc9110.Range // the bytes of the representation that the body is
 	epoch   string        // the purge log when the fill began
 	stamp   uint64        // the version in force then (promise P3)
+	grouped uint64        // likewise for invalidated groups
 	out     *http.Request
 	cancel  context.CancelCauseFunc
 	// refs counts the goroutine, the owner and the readers; the last one
@@ -146,7 +147,7 @@ func (e *Engine) newFill(t *transaction) *fill {
 	epoch, applied := e.Purges.Position()
 	f := &fill{
 		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list, portion: t.portion,
-		epoch: epoch, stamp: applied, cancel: cancel,
+		epoch: epoch, stamp: applied, grouped: e.groups.stamp(), cancel: cancel,
 		ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)
@@ -193,8 +194,14 @@ func (e *Engine) begin(f *fill, alone bool) {
 }
 
 // admits says whether a request that arrives now may be answered by the fill:
-// not if a purge that may cover it came after the fill began (promise P3).
+// not if a purge that may cover it came after the fill began (promise P3), nor
+// if one of its groups was made invalid, or may have been.
 func (f *fill) admits(req *Request) bool {
+	if f.grouped != f.e.groups.stamp() {
+		if meta := f.tagged.Load(); meta == nil || !f.e.groups.valid(meta) {
+			return false
+		}
+	}
 	purges := f.e.Purges
 	if purges.Applied() <= f.stamp {
 		return true

@@ -16,12 +16,13 @@ import (
 type unsafeFill struct {
 	epoch string
 	stamp uint64
+	group uint64
 	asked time.Time
 }
 
 func (e *Engine) beforePost() unsafeFill {
 	epoch, applied := e.Purges.Position()
-	return unsafeFill{epoch: epoch, stamp: applied, asked: time.Now()}
+	return unsafeFill{epoch: epoch, stamp: applied, group: e.groups.stamp(), asked: time.Now()}
 }
 
 // keep stores the response to a POST for later requests of GET, while it goes
@@ -37,7 +38,7 @@ func (t *transaction) keep(before unsafeFill, out *http.Request, response *http.
 	primary := t.req.keyText()
 	f := &fill{
 		e: t.e, req: t.req, primary: primary, key: storage.KeyOf(primary),
-		epoch: before.epoch, stamp: before.stamp, out: out, cancel: func(error) {}, ready: make(chan struct{}),
+		epoch: before.epoch, stamp: before.stamp, grouped: before.group, out: out, cancel: func(error) {}, ready: make(chan struct{}),
 	}
 	f.refs.Store(2)
 	if !t.e.beginKept(f) {

@@ -51,6 +51,9 @@ type transaction struct {
 	// object needs no validation, only more bytes.
 	portion *portion
 	fresh   bool
+	// invalid says that object must not be used before upstream confirms it,
+	// whatever allows stale answers.
+	invalid bool
 
 	fill  *fill
 	owner bool
@@ -107,7 +110,7 @@ func (t *transaction) lookup() step {
 	t.drop()
 	t.now = time.Now()
 	t.ans.Now = t.now
-	t.list, t.soft, t.portion, t.fresh = nil, false, nil, false
+	t.list, t.soft, t.portion, t.fresh, t.invalid = nil, false, nil, false, false
 	// Before the store: an object found after the node went over to another
 	// log must not be told as one of the new log's.
 	t.ans.Epoch, _ = t.e.Purges.Position()
@@ -180,7 +183,8 @@ func (t *transaction) judge() step {
 		return t.absent(ReasonPurged)
 	}
 	t.soft = soft
-	if !t.e.Purges.Trusted(t.now) {
+	t.invalid = !t.e.groups.valid(meta)
+	if t.invalid || !t.e.Purges.Trusted(t.now) {
 		return t.expired()
 	}
 	directives := meta.Stored.SpareImmutable(t.now, t.directives,
@@ -382,6 +386,7 @@ func (t *transaction) pass() step {
 		for _, target := range t.req.named(response.Header) {
 			t.e.invalidate(t.req, target)
 		}
+		t.e.groups.invalidate(t.req.Site.Name, t.req.Host, rfc9111.GroupInvalidation(t.req.Method, response.StatusCode, response.Header))
 		t.keep(before, out, response)
 	}
 	t.ans.Outcome, t.ans.Response, t.ans.FwdStatus = OutcomePass, response, response.StatusCode
@@ -404,7 +409,7 @@ func (t *transaction) failed() step {
 }
 
 func (t *transaction) staleUsable() bool {
-	if t.object == nil || !t.e.Purges.Trusted(t.now) || !t.holdsWanted() {
+	if t.object == nil || t.invalid || !t.e.Purges.Trusted(t.now) || !t.holdsWanted() {
 		return false
 	}
 	return t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy, t.soft)

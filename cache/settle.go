@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -150,25 +151,57 @@ func (f *fill) let(r result, m *storage.Meta) {
 }
 
 // variants gives the list of variants that m belongs to: the one found, if it
-// names the same fields, or a new one, stored at once so that a request for
-// another variant finds it while this fill still runs.
+// names the same fields, or a new one; m's variant is on it. It is stored at
+// once, so that a request for another variant finds it while this fill still
+// runs.
 func (f *fill) variants(m *storage.Meta) (*storage.Meta, error) {
-	if f.list != nil && slices.Equal(f.list.Vary, m.Vary) {
-		return f.list, nil
-	}
 	list := &storage.Meta{
 		Site: m.Site, Host: m.Host, Target: m.Target,
 		BodyID: rand.Uint64(), Stamp: m.Stamp, Vary: m.Vary,
 	}
+	if f.list != nil && slices.Equal(f.list.Vary, m.Vary) {
+		*list = *f.list
+	}
 	if f.detached.Load() {
 		return list, nil
 	}
-	w, err := f.e.Store.Create(storage.KeyOf(f.primary), list)
+	f.e.listing.Lock()
+	defer f.e.listing.Unlock()
+	key := storage.KeyOf(f.primary)
+	if o, err := f.e.Store.Get(key); err == nil {
+		if o.Meta().Status == 0 && o.Meta().BodyID == list.BodyID {
+			list.Header = o.Meta().Header // others may have been added
+		}
+		_ = o.Close()
+	}
+	return list, f.enlist(key, list, variantKey(f.primary, list, m.Variant))
+}
+
+// enlist puts a variant on a list, the oldest off it if there are too many, and
+// stores the list. Engine.listing is held.
+func (f *fill) enlist(key storage.Key, list *storage.Meta, variant storage.Key) error {
+	const size = len(storage.Key{})
+	for known := range slices.Chunk(list.Header, size) {
+		if bytes.Equal(known, variant[:]) {
+			return nil
+		}
+	}
+	list.Header = append(slices.Clone(list.Header), variant[:]...)
+	for len(list.Header) > f.e.VariantsMax*size {
+		if err := f.e.Store.Delete(storage.Key(list.Header[:size])); err != nil {
+			f.e.Log.Warn("oldest variant not deleted", "key", f.primary, "error", err)
+		}
+		list.Header = list.Header[size:]
+	}
+	if f.e.Store.Refresh(key, list) == nil {
+		return nil
+	}
+	w, err := f.e.Store.Create(key, list)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = w.Close() }()
-	return list, w.Commit()
+	return w.Commit()
 }
 
 // alias registers the fill under the key of the variant that it turned out to
@@ -194,6 +227,7 @@ func (f *fill) newMeta(status int, header http.Header, stored rfc9111.Stored, wi
 	return &storage.Meta{
 		Site: f.req.Site.Name, Host: f.req.Host, Target: f.req.Target,
 		Stamp: f.stampOf(with.Header), Tags: rfc9111.Tags(header),
+		Groups: rfc9111.CacheGroups(header), GroupStamp: f.grouped,
 		Status: status, Header: rfc9111.AppendFields(nil, header),
 		ETag: header.Get("ETag"), LastModified: header.Get("Last-Modified"),
 		Stored: stored,

@@ -16,7 +16,7 @@ const (
 	metaTextBytesMax   = 64 << 10  // one text: a host, a target, a tag
 	metaHeaderBytesMax = 512 << 10 // the header block
 	metaListTextsMax   = 8192      // texts in one list
-	metaFixedBytes     = 2 + 2 + 5*8 + 8 + 4 + 4*8
+	metaFixedBytes     = 2 + 2 + 6*8 + 8 + 4 + 4*8
 )
 
 const (
@@ -41,11 +41,12 @@ var errBadMeta = errors.New("malformed meta")
 //	8       body length in bytes; negative: not known
 //	8       stamp
 //	2 × 8   start, size of the whole, in bytes
+//	8       group stamp
 //	8       response time, seconds since 1970, may be negative
 //	4       response time, nanoseconds into that second
 //	4 × 8   initial age, lifetime, stale-while-revalidate, stale-if-error, in nanoseconds
 //	4 texts site, host, target, variant
-//	2 lists tags, vary
+//	3 lists tags, vary, groups
 //	text    header block
 //	2 texts etag, last-modified
 //
@@ -62,6 +63,7 @@ func (m *Meta) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, m.Stamp)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.Start))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.Size))
+	b = binary.LittleEndian.AppendUint64(b, m.GroupStamp)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.Stored.ResponseTime.Unix()))
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.Stored.ResponseTime.Nanosecond()))
 	for _, d := range m.durations() {
@@ -70,7 +72,7 @@ func (m *Meta) AppendBinary(b []byte) ([]byte, error) {
 	for _, s := range []string{m.Site, m.Host, m.Target, m.Variant} {
 		b = appendText(b, s)
 	}
-	for _, list := range [][]string{m.Tags, m.Vary} {
+	for _, list := range [][]string{m.Tags, m.Vary, m.Groups} {
 		b = binary.AppendUvarint(b, uint64(len(list)))
 		for _, s := range list {
 			b = appendText(b, s)
@@ -94,7 +96,7 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 	if len(b) < metaFixedBytes || b[0] != metaVersion || b[1]&^(flagNoCache|flagMustRevalidate) != 0 {
 		return fmt.Errorf("decode meta: fixed part: %w", errBadMeta)
 	}
-	nanoseconds := binary.LittleEndian.Uint32(b[52:])
+	nanoseconds := binary.LittleEndian.Uint32(b[60:])
 	if nanoseconds >= uint32(time.Second) {
 		return fmt.Errorf("decode meta: response time: %w", errBadMeta)
 	}
@@ -105,16 +107,18 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 		Stamp:     binary.LittleEndian.Uint64(b[20:]),
 		Start:     int64(binary.LittleEndian.Uint64(b[28:])),
 		Size:      int64(binary.LittleEndian.Uint64(b[36:])),
+
+		GroupStamp: binary.LittleEndian.Uint64(b[44:]),
 	}
 	m.Stored.NoCache = b[1]&flagNoCache != 0
 	m.Stored.MustRevalidate = b[1]&flagMustRevalidate != 0
-	m.Stored.ResponseTime = time.Unix(int64(binary.LittleEndian.Uint64(b[44:])), int64(nanoseconds)).UTC()
+	m.Stored.ResponseTime = time.Unix(int64(binary.LittleEndian.Uint64(b[52:])), int64(nanoseconds)).UTC()
 	for i, d := range m.durations() {
-		*d = time.Duration(binary.LittleEndian.Uint64(b[56+8*i:]))
+		*d = time.Duration(binary.LittleEndian.Uint64(b[64+8*i:]))
 	}
 	r := textReader{rest: b[metaFixedBytes:]}
 	m.Site, m.Host, m.Target, m.Variant = r.text(), r.text(), r.text(), r.text()
-	m.Tags, m.Vary = r.list(), r.list()
+	m.Tags, m.Vary, m.Groups = r.list(), r.list(), r.list()
 	if header := r.bytes(metaHeaderBytesMax); len(header) > 0 {
 		m.Header = append([]byte(nil), header...)
 	}
@@ -129,13 +133,13 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 // point to, and a share for what the allocator adds.
 func (m *Meta) Bytes() int64 {
 	const (
-		structBytes = 336 // of Meta itself
+		structBytes = 368 // of Meta itself
 		stringBytes = 16  // of a string in a slice
 		slackBytes  = 8   // lost on average when a small piece is allocated
 	)
 	n := structBytes + len(m.Site) + len(m.Host) + len(m.Target) + len(m.Variant) +
 		cap(m.Header) + len(m.ETag) + len(m.LastModified) + 9*slackBytes
-	for _, list := range [][]string{m.Tags, m.Vary} {
+	for _, list := range [][]string{m.Tags, m.Vary, m.Groups} {
 		n += cap(list) * stringBytes
 		for _, s := range list {
 			n += len(s) + slackBytes
@@ -168,7 +172,7 @@ func (m *Meta) withinLimits() error {
 		return fmt.Errorf("header of %d bytes: %w", len(m.Header), ErrTooLarge)
 	}
 	fields := []string{m.Site, m.Host, m.Target, m.Variant, m.ETag, m.LastModified}
-	for _, list := range [][]string{fields, m.Tags, m.Vary} {
+	for _, list := range [][]string{fields, m.Tags, m.Vary, m.Groups} {
 		if len(list) > metaListTextsMax {
 			return fmt.Errorf("list of %d texts: %w", len(list), ErrTooLarge)
 		}

@@ -14,7 +14,7 @@ import (
 func fullMeta() *Meta {
 	return &Meta{
 		Site: "docs", Host: "docs.example", Target: "/a/b?c=d", Variant: "accept-encoding=gzip",
-		BodyID: 1<<63 + 5, BodyBytes: 123456, Start: 1 << 40, Size: 1<<40 + 123456, Stamp: 77,
+		BodyID: 1<<63 + 5, BodyBytes: 123456, Start: 1 << 40, Size: 1<<40 + 123456, Stamp: 77, Groups: []string{"g"}, GroupStamp: 1<<40 + 3,
 		Tags: []string{"page", "", "section-1"}, Status: 200, Vary: []string{"accept-encoding"},
 		Header: []byte("Content-Type: text/html\r\n"), ETag: `W/"x"`, LastModified: "Mon, 01 Jan 2024 00:00:00 GMT",
 		Stored: rfc9111.Stored{

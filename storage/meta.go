@@ -26,9 +26,14 @@ type Meta struct {
 	// Tags are the surrogate keys that purges of scope tag name.
 	Tags []string
 
+	// Groups are those of Cache-Groups (RFC 9875); GroupStamp is what the engine
+	// counted of their invalidations when the response was asked for.
+	Groups     []string
+	GroupStamp uint64
+
 	// Status is the response's status code. 0 marks an object that is no
 	// response but the list of fields in Vary: the variants are stored under
-	// keys of their own. 206 marks a part, whose Header is the whole's.
+	// keys of their own, and Header lists these, 16 bytes each, the oldest first. 206 marks a part, whose Header is the whole's.
 	Status int
 	// Vary lists the request fields, in lower case and sorted, that chose
 	// this response among its variants.
