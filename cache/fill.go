@@ -213,6 +213,9 @@ func (f *fill) admits(req *Request) bool {
 		return false
 	}
 	hard, soft := purges.Covering(req.Site.Name, req.Host, req.Target, tags)
+	if own := f.req.Target; own != req.Target && max(hard, soft) <= f.stamp {
+		hard, soft = purges.Covering(req.Site.Name, req.Host, own, tags)
+	}
 	return max(hard, soft) <= f.stamp
 }
 
@@ -393,7 +396,6 @@ func (e *Engine) Reset() error {
 // invalidate makes what is stored under a target of the request's host
 // unusable. Fills that run may have read the old state, so they are detached.
 func (e *Engine) invalidate(req *Request, target string) {
-	k := storage.KeyOf(keyText(req.Site.Name, req.Host, target))
 	e.mu.Lock()
 	for _, f := range e.fills {
 		if f.req.Site == req.Site && f.req.Host == req.Host && f.req.Target == target {
@@ -401,7 +403,13 @@ func (e *Engine) invalidate(req *Request, target string) {
 		}
 	}
 	e.mu.Unlock()
-	if err := e.Store.Delete(k); err != nil {
-		e.Log.Warn("invalidation failed", "key", k, "error", err)
+	texts := []string{keyText(req.Site.Name, req.Host, target)}
+	if other, ok := e.hinted(req.Site.Name, req.Host, target); ok {
+		texts = append(texts, other)
+	}
+	for _, text := range texts {
+		if err := e.Store.Delete(storage.KeyOf(text)); err != nil {
+			e.Log.Warn("invalidation failed", "key", text, "error", err)
+		}
 	}
 }

@@ -53,6 +53,7 @@ const (
 	ReasonUncacheable                 // pass: the response may not be stored, see Answer.Verdict
 	ReasonHitForMiss                  // pass: a response for this key proved unfit to be shared a while ago
 	ReasonTooLarge                    // pass: the store does not take a body of this size
+	ReasonUnsettled                   // pass: what is stored changed again and again while the request looked
 	ReasonWait                        // pass: the fill's headers did not arrive within FillWait
 	ReasonFillsMax                    // pass: too many fills run already
 	ReasonOnlyIfCached                // error: the client wanted a stored response or none
@@ -66,7 +67,7 @@ func (r Reason) String() string {
 		ReasonStaleWhileRevalidate: "stale-while-revalidate", ReasonStaleIfError: "stale-if-error",
 		ReasonAbsent: "absent", ReasonVariant: "variant", ReasonExpired: "expired", ReasonPurged: "purged", ReasonPartial: "partial",
 		ReasonMethod: "method", ReasonBypass: "bypass", ReasonUncacheable: "uncacheable", ReasonHitForMiss: "hit-for-miss", ReasonTooLarge: "too-large",
-		ReasonWait: "wait", ReasonFillsMax: "fills-max",
+		ReasonUnsettled: "unsettled", ReasonWait: "wait", ReasonFillsMax: "fills-max",
 		ReasonOnlyIfCached: "only-if-cached", ReasonUpstream: "upstream",
 	}
 	if int(r) < len(names) {

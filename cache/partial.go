@@ -221,11 +221,11 @@ func (t *transaction) fromSparse(s *sparse) step {
 // what this request wants.
 func (t *transaction) fromPortion() step {
 	f := t.fill
-	if len(f.meta.Vary) > 0 && t.req.variant(f.meta.Vary) != f.meta.Variant {
+	if !t.suits(f.meta) {
 		return stepLookup
 	}
 	s := t.sparse(f.meta)
-	s.at, s.from = f.headAt, f.brings
+	s.primary, s.at, s.from = f.primary, f.headAt, f.brings
 	if t.owner && f.portion.suffix && len(s.wanted) > 0 && f.portion.field() == t.req.Fields.Values("Range")[0] {
 		// The very range that the client asked for: whatever upstream takes it
 		// to be is the answer.

@@ -96,7 +96,6 @@ func (t *transaction) start() step {
 	if t.req.Bypass {
 		return t.passBecause(ReasonBypass)
 	}
-	t.primary = t.req.keyText()
 	t.directives = rfc9111.RequestDirectives(t.req.Fields, t.req.Site.Policy)
 	return stepLookup
 }
@@ -114,9 +113,12 @@ func (t *transaction) lookup() step {
 	// Before the store: an object found after the node went over to another
 	// log must not be told as one of the new log's.
 	t.ans.Epoch, _ = t.e.Purges.Position()
-	t.key = storage.KeyOf(t.primary)
-	t.landed = t.e.landedShard(t.key).Load()
-	found := t.open("")
+	found := t.openPrimary(t.req.keyText())
+	if found == nil {
+		if primary, ok := t.e.hinted(t.req.Site.Name, t.req.Host, t.req.Target); ok && primary != t.primary {
+			found = t.openPrimary(primary)
+		}
+	}
 	if found != nil && found.Meta().Status == 0 {
 		t.list = found.Meta()
 		_ = found.Close()
@@ -155,6 +157,12 @@ func (t *transaction) expired() step {
 	return stepCollapse
 }
 
+func (t *transaction) openPrimary(primary string) storage.Object {
+	t.primary, t.key = primary, storage.KeyOf(primary)
+	t.landed = t.e.landedShard(t.key).Load()
+	return t.open("")
+}
+
 // open gets the object under t.key unless its own key fields say that it is
 // another's: two texts can share a hash.
 func (t *transaction) open(variant string) storage.Object {
@@ -165,8 +173,7 @@ func (t *transaction) open(variant string) storage.Object {
 		}
 		return nil
 	}
-	m := o.Meta()
-	if m.Site != t.req.Site.Name || m.Host != t.req.Host || m.Target != t.req.Target || m.Variant != variant {
+	if m := o.Meta(); m.Variant != variant || !t.req.answers(m) {
 		_ = o.Close()
 		return nil
 	}
@@ -177,6 +184,10 @@ func (t *transaction) open(variant string) storage.Object {
 func (t *transaction) judge() step {
 	meta := t.object.Meta()
 	hard, soft := t.e.purged(t.object)
+	if meta.Target != t.req.Target {
+		h, s := t.e.Purges.Covering(meta.Site, meta.Host, t.req.Target, nil)
+		hard, soft = hard || h > meta.Stamp, soft || s > meta.Stamp
+	}
 	if hard {
 		_ = t.e.Store.Delete(t.key)
 		t.drop()
@@ -233,7 +244,7 @@ func (t *transaction) collapse() step {
 		return t.fail()
 	}
 	if t.rounds++; t.rounds > roundsMax {
-		return t.passBecause(ReasonUncacheable)
+		return t.passBecause(ReasonUnsettled)
 	}
 	if t.req.selective() && t.e.unshared.has(t.key, t.now) {
 		return t.passBecause(ReasonHitForMiss)
@@ -301,7 +312,7 @@ func (t *transaction) wait() step {
 // The response has proved that it may be shared, whoever caused the fill.
 func (t *transaction) fromFill() step {
 	m := t.fill.meta
-	if len(m.Vary) > 0 && t.req.variant(m.Vary) != m.Variant {
+	if !t.suits(m) {
 		return stepLookup
 	}
 	if t.seeksAhead() {
@@ -314,6 +325,12 @@ func (t *transaction) fromFill() step {
 	t.ans.Outcome, t.ans.Meta, t.ans.reader = OutcomeMiss, m, reader
 	t.ans.fill, t.fill = t.fill, nil
 	return stepDone
+}
+
+// suits says whether what a fill brings is this request's variant, and its
+// target in all that matters.
+func (t *transaction) suits(m *storage.Meta) bool {
+	return t.req.answers(m) && (len(m.Vary) == 0 || t.req.variant(m.Vary) == m.Variant)
 }
 
 // fromRefreshed answers with the body that the transaction holds and the meta

@@ -119,6 +119,7 @@ func (f *fill) store(m *storage.Meta, response *http.Response) Reason {
 // place gives the key for an object with the response fields in h, and makes it
 // the variant that these say.
 func (f *fill) place(m *storage.Meta, h http.Header) (storage.Key, error) {
+	f.reduce(h)
 	m.Vary, _ = rfc9111.VaryFields(h)
 	if len(m.Vary) == 0 {
 		return storage.KeyOf(f.primary), nil
