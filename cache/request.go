@@ -26,6 +26,10 @@ type Request struct {
 	// Forward makes the request that goes upstream. It is asked only on a
 	// miss or a pass.
 	Forward Forwarder
+	// Hint, if set, is told of the stored object that upstream is asked about
+	// before the wait for it begins: what it says of other resources may be of
+	// use to the client meanwhile.
+	Hint func(stored *storage.Meta)
 	// Bypass sends the request upstream whatever is stored: a shield that is
 	// behind the edge that asks must not answer from its store (promise P2).
 	Bypass bool

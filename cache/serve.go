@@ -271,6 +271,9 @@ func (t *transaction) collapse() step {
 // wait is for the fill's headers, or for what ends the patience of the one who
 // waits: its client, or FillWait.
 func (t *transaction) wait() step {
+	if t.object != nil && t.req.Hint != nil && !t.invalid {
+		t.req.Hint(t.object.Meta())
+	}
 	patience := time.NewTimer(t.e.FillWait)
 	defer patience.Stop()
 	select {

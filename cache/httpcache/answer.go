@@ -44,6 +44,7 @@ func (o *writer) forward(request *cache.Request) *Refusal {
 		}
 		o.upgrade, request.Bypass = upgrade, true
 	}
+	request.Hint = o.hint
 	request.Forward = &forwarder{
 		h: o.h, r: o.r, site: request.Site.Name, host: request.Host, target: request.Target,
 		body: o.request, interim: o.interim, upgrade: o.upgrade,

@@ -171,3 +171,49 @@ func TestInterimFlood(t *testing.T) {
 		t.Errorf("%s after %v", response.Status, time.Since(began))
 	}
 }
+
+// RFC 8297: what the stored page says of the resources that it needs reaches a
+// client of HTTP/2 or HTTP/3 while the page is being validated, before upstream
+// has said anything.
+func TestLearnedHints(t *testing.T) {
+	seen := make(chan struct{}, 1)
+	c := startChain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Type", "text/html; charset=utf-8")
+		header.Set("Cache-Control", "no-cache")
+		header.Set("ETag", `"1"`)
+		header.Set("Link", "</style.css>; rel=preload; as=style, </next>; rel=next")
+		if r.Header.Get("If-None-Match") != "" {
+			select {
+			case <-seen:
+			case <-time.After(10 * time.Second):
+			}
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = io.WriteString(w, "page")
+	}), settings{})
+	c.each(func(t *testing.T, via client) {
+		path := fmt.Sprintf("/%d-%p", via.major, t)
+		if _, body := via.do(t, via.request(t, http.MethodGet, path, nil)); body != "page" {
+			t.Fatalf("first: %q", body)
+		}
+		var hints hinted
+		r := hints.watch(via.request(t, http.MethodGet, path, nil))
+		want := "103 </style.css>; rel=preload; as=style1"
+		if via.major < 2 {
+			want = ""
+			seen <- struct{}{}
+		} else {
+			go func() {
+				<-hints.one
+				seen <- struct{}{}
+			}()
+		}
+		response, body := via.do(t, r)
+		if hints.String() != want || body != "page" || response.StatusCode != 200 {
+			t.Errorf("interim %q, want %q; then %d %q", &hints, want, response.StatusCode, body)
+		}
+		wants(t, "final", response.Header, map[string]string{"Link": "</style.css>; rel=preload; as=style, </next>; rel=next"})
+	})
+}
