@@ -35,6 +35,12 @@ const StampField = "Weir-Stamp"
 // validates what it has, so that a stale answer is of no use to it.
 const FreshField = "Weir-Fresh"
 
+// TypeField is the response field in which a shield tells an edge, beside a 304,
+// the Content-Type that it now has: net/http takes the field itself out of a 304
+// (RFC 9110 section 15.4.5 asks only for what a cache needs; RFC 9111 section 3.2
+// wants the stored fields updated).
+const TypeField = "Weir-Content-Type"
+
 // Version is how the tiers write a purge version to each other: with the
 // identity of the log that it counts in.
 func Version(epoch string, version uint64) string {

@@ -117,6 +117,9 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shield: %s %s: %w", r.Method, r.URL.Path, err)
 	}
+	if media := response.Header.Get(cache.TypeField); media != "" && response.StatusCode == http.StatusNotModified {
+		response.Header.Set("Content-Type", media)
+	}
 	return response, nil
 }
 

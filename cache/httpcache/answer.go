@@ -109,6 +109,9 @@ func (o *writer) object(a *cache.Answer) {
 func (o *writer) notModified() {
 	header := o.w.Header()
 	header.Del("Accept-Ranges")
+	if media := header.Get("Content-Type"); media != "" && o.h.Face == FaceEdges {
+		header.Set(cache.TypeField, media)
+	}
 	if o.h.Face == FaceClients {
 		// An edge learns from them what has changed of its own copy's fields.
 		for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition"} {
