@@ -117,7 +117,7 @@ func (a *Answer) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int
 		if n < 0 {
 			n = a.object.Meta().BodyBytes - off
 		}
-		written, err := a.fromObject(w, off, n)
+		written, err := writeObject(w, a.object, off, n)
 		if errors.Is(err, storage.ErrCorrupt) {
 			rest, resumed := a.resume(ctx, w, off+written, n-written)
 			return written + rest, resumed
@@ -129,11 +129,12 @@ func (a *Answer) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int
 	return 0, nil
 }
 
-func (a *Answer) fromObject(w io.Writer, off, n int64) (int64, error) {
-	if off == 0 && n == a.object.Meta().BodyBytes {
-		return a.object.WriteTo(w)
+// writeObject writes n bytes of an object's body from offset off.
+func writeObject(w io.Writer, o storage.Object, off, n int64) (int64, error) {
+	if off == 0 && n == o.Meta().BodyBytes {
+		return o.WriteTo(w)
 	}
-	return io.Copy(w, io.NewSectionReader(a.object, off, n))
+	return io.Copy(w, io.NewSectionReader(o, off, n))
 }
 
 // resume goes on with the same request after a block of the object has failed

@@ -148,7 +148,7 @@ func (s *sparse) writeRange(ctx context.Context, w io.Writer, r rfc9110.Range) (
 // write writes some of the bytes from at to end.
 func (s *sparse) write(ctx context.Context, w io.Writer, at, end int64) (int64, error) {
 	if own := part(s.head); s.object != nil && own.Holds(rfc9110.Range{Start: at, Length: 1}) {
-		n, err := io.Copy(w, io.NewSectionReader(s.object, at-own.Start, min(end, own.Start+own.Length)-at))
+		n, err := writeObject(w, s.object, at-own.Start, min(end, own.Start+own.Length)-at)
 		if errors.Is(err, storage.ErrCorrupt) && joinable(s.header) {
 			_ = s.object.Close()
 			s.object, err = nil, nil
@@ -174,7 +174,7 @@ func (s *sparse) writeBlock(ctx context.Context, w io.Writer, at, end int64) (in
 	stop := min(end, block.Start+block.Length)
 	for range blockTries {
 		if o := s.open(block); o != nil {
-			n, err := io.Copy(w, io.NewSectionReader(o, at-block.Start, stop-at))
+			n, err := writeObject(w, o, at-block.Start, stop-at)
 			_ = o.Close()
 			if !errors.Is(err, storage.ErrCorrupt) {
 				return n, err
