@@ -52,41 +52,20 @@ func AcceptEncoding(req Fields) string {
 }
 
 func encodingSet(lines []string) int {
-	// Weights by coding; -1 while not given.
-	zstd, brotli, gzip, identity, others := -1, -1, -1, -1, -1
-	s := weightedScanner{lines: lines}
-	for s.next() {
-		if !s.sound {
-			continue
-		}
-		switch {
-		case strings.EqualFold(s.value, "gzip"), strings.EqualFold(s.value, "x-gzip"):
-			gzip = max(gzip, s.weight)
-		case strings.EqualFold(s.value, "br"):
-			brotli = max(brotli, s.weight)
-		case strings.EqualFold(s.value, "zstd"):
-			zstd = max(zstd, s.weight)
-		case strings.EqualFold(s.value, "identity"):
-			identity = max(identity, s.weight)
-		case s.value == "*":
-			others = max(others, s.weight)
-		}
-	}
+	a := acceptanceOf(lines)
 	set, best := 0, 0
-	for _, coding := range [...]struct{ weight, bit int }{{zstd, acceptsZstd}, {brotli, acceptsBrotli}, {gzip, acceptsGzip}} {
-		weight := coding.weight
-		if weight < 0 {
-			weight = others
-		}
-		if weight > 0 {
+	for _, coding := range [...]struct{ coding, bit int }{
+		{int(CodingZstd), acceptsZstd}, {int(CodingBrotli), acceptsBrotli}, {int(CodingGzip), acceptsGzip},
+	} {
+		if weight := a.weights[coding.coding]; weight > 0 {
 			set |= coding.bit
 			best = max(best, weight)
 		}
 	}
 	switch {
-	case identity > best:
+	case a.weights[CodingIdentity] > best:
 		return 0
-	case identity == 0, identity < 0 && others == 0:
+	case a.weights[CodingIdentity] == 0:
 		set |= refusesIdentity
 	}
 	return set
