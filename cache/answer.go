@@ -14,7 +14,8 @@ import (
 )
 
 // Answer is how a request ended: from a stored object, from a fill that runs,
-// from upstream alone, or with an error. Exactly one of those is set.
+// from upstream alone, or with an error. Exactly one of those is set; for a
+// request whose conditions make a 304 of it, Meta alone may be.
 type Answer struct {
 	Outcome Outcome
 	Reason  Reason
@@ -32,6 +33,13 @@ type Answer struct {
 	Epoch string
 	// Tier is where a stored object was read from.
 	Tier storage.Tier
+
+	// Negotiated says that the object has representations in several content
+	// codings, of which this is one: Vary has to say so.
+	Negotiated bool
+	// Whole says that a Range in the request does not count: nothing says of
+	// which representation it is.
+	Whole bool
 
 	// Meta describes the object or the fill; nil for a pass and an error.
 	Meta *storage.Meta
@@ -53,7 +61,9 @@ type Answer struct {
 }
 
 // Close gives back what the answer holds.
-func (a *Answer) Close() {
+func (a *Answer) Close() { a.drop() }
+
+func (a *Answer) drop() {
 	if a.object != nil {
 		_ = a.object.Close()
 	}

@@ -85,6 +85,9 @@ type Site struct {
 	// IgnoreQuery makes one object of a path whatever its query. Upstream
 	// does not see the query either: what it sees is in the key.
 	IgnoreQuery bool
+	// Encodings says which content codings clients are answered in. nil, as on
+	// a shield: what upstream sent is what they get.
+	Encodings *Encodings
 	// Upstream answers what the store cannot. Edges have a shield here,
 	// shields an origin.
 	Upstream http.RoundTripper
@@ -97,7 +100,8 @@ type Options struct {
 	Store  storage.Store
 	Purges Purges
 	// FillWait bounds how long a reader waits for a fill's response headers
-	// before it fetches for itself. Default 30 s.
+	// before it fetches for itself, and a client for a body in a coding that it
+	// takes. Default 30 s.
 	FillWait time.Duration
 	// FillTimeout bounds the age of a fill. Default 1 h.
 	FillTimeout time.Duration
@@ -159,6 +163,8 @@ type Engine struct {
 	groups   *groups
 	// listing keeps lists of variants from being written by two fills at once.
 	listing sync.Mutex
+	// derivations make objects in other content codings.
+	derivations *derivations
 
 	// mu guards fills and closed. It is taken with no other lock held, and
 	// nothing blocks under it.
@@ -176,20 +182,23 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{Options: o, fills: make(map[storage.Key]*fill), unshared: newUnshared(o.UnsharedLifetime), groups: newGroups()}
+	e.derivations = newDerivations(e)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
 
-// Close ends every fill and waits for them until ctx ends. Transactions that
-// still run afterwards fail.
+// Close ends every fill and every derivation, and waits for them until ctx
+// ends. Transactions that still run afterwards fail.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
+	e.derivations.close()
 	e.cancel()
 	done := make(chan struct{})
 	go func() {
 		e.running.Wait()
+		e.derivations.running.Wait()
 		close(done)
 	}()
 	select {

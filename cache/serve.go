@@ -86,6 +86,7 @@ func (e *Engine) Serve(ctx context.Context, req *Request) *Answer {
 		}
 	}
 	t.drop()
+	t.adapt()
 	return t.ans
 }
 

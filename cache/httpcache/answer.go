@@ -82,6 +82,9 @@ func (o *writer) object(a *cache.Answer) {
 	for name, values := range rfc9111.ParseFields(a.Meta.Header) {
 		header[name] = values
 	}
+	if a.Negotiated {
+		rfc9111.VaryByCoding(header)
+	}
 	o.tiers(a)
 	header.Set("Age", strconv.FormatInt(int64(a.Meta.Stored.Age(a.Now)/time.Second), 10))
 	if o.h.Face == FaceEdges {

@@ -17,6 +17,10 @@ import (
 // known, 416 for none that is satisfiable, and 200 otherwise: a server may
 // ignore Range (RFC 9110 section 14.2), which is what a flood of ranges gets.
 func (o *writer) ranged(a *cache.Answer, size int64) {
+	if a.Whole {
+		o.body(a, http.StatusOK, 0, -1, size)
+		return
+	}
 	ranges, verdict := rfc9110.Select(o.r.Method, o.r.Header, o.w.Header(), size)
 	if given, field, ok := a.Given(ranges); ok && verdict != rfc9110.None {
 		o.w.Header().Set("Content-Range", field)

@@ -1,0 +1,704 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"weir/cache"
+	"weir/cache/rfc9111"
+	"weir/storage/memory"
+)
+
+// prose is text of n bytes that compresses well.
+func prose(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "<p class=\"row\">line %d of the page</p>\n", i)
+	}
+	return b.String()[:n]
+}
+
+// encoded gives text in a coding, as a build step would have made it.
+func encoded(t testing.TB, coding, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser
+	switch coding {
+	case "zstd":
+		w, _ = zstd.NewWriter(&b)
+	case "br":
+		w = brotli.NewWriter(&b)
+	default:
+		w = gzip.NewWriter(&b)
+	}
+	_, _ = io.WriteString(w, text)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func decoded(t testing.TB, coding, text string) string {
+	t.Helper()
+	var r io.Reader = strings.NewReader(text)
+	switch coding {
+	case "zstd":
+		d, err := zstd.NewReader(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		r = d
+	case "br":
+		r = brotli.NewReader(r)
+	case "gzip":
+		d, err := gzip.NewReader(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = d
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("%s: %v", coding, err)
+	}
+	return string(b)
+}
+
+// got is an answer, read whole.
+type got struct {
+	outcome cache.Outcome
+	header  http.Header
+	etag    string
+	coding  string
+	raw     string
+	vary    bool // Answer.Negotiated
+	whole   bool
+	status  int
+	lasting time.Duration
+}
+
+// ask serves a GET; fields alternate names and values.
+func (w *world) ask(fields ...string) got {
+	w.t.Helper()
+	h := http.Header{}
+	for i := 0; i+1 < len(fields); i += 2 {
+		h.Add(fields[i], fields[i+1])
+	}
+	a := w.engine.Serve(w.t.Context(), w.request(http.MethodGet, h))
+	defer a.Close()
+	if a.Err != nil {
+		w.t.Fatalf("error: %v", a.Err)
+	}
+	var b bytes.Buffer
+	if _, err := a.WriteRange(w.t.Context(), &b, 0, -1); err != nil {
+		w.t.Fatalf("%s after %d bytes: %v", a.Outcome, b.Len(), err)
+	}
+	g := got{outcome: a.Outcome, raw: b.String(), vary: a.Negotiated, whole: a.Whole}
+	if a.Meta == nil {
+		g.header, g.status = a.Response.Header, a.Response.StatusCode
+	} else {
+		g.header, g.status = rfc9111.ParseFields(a.Meta.Header), a.Meta.Status
+		g.lasting = a.Meta.Stored.TTL(a.Now)
+		if a.Meta.ETag != g.header.Get("ETag") && a.Meta.ETag != "" {
+			w.t.Errorf("Meta.ETag is %s, the field %s", a.Meta.ETag, g.header.Get("ETag"))
+		}
+	}
+	g.etag, g.coding = g.header.Get("ETag"), g.header.Get("Content-Encoding")
+	return g
+}
+
+// derived counts the derivations that ended as results say.
+func (w *world) derived(results ...cache.DerivationResult) (n int64) {
+	for _, c := range rfc9111.Codings {
+		counts := w.engine.Derivations(c)
+		for _, r := range results {
+			n += counts.Ended[r]
+		}
+	}
+	return n
+}
+
+func compressing() *cache.Encodings {
+	return &cache.Encodings{Compress: []rfc9111.Coding{rfc9111.CodingZstd, rfc9111.CodingBrotli, rfc9111.CodingGzip}}
+}
+
+// newCodingWorld has an edge's encodings and an origin with one answer, whose
+// fields alternate names and values.
+func newCodingWorld(t *testing.T, body string, fields ...string) *world {
+	w := newWorld(t, cache.Options{}, func(*http.Request) (*http.Response, error) { return reply(200, body, fields...), nil })
+	w.site.Encodings = compressing()
+	return w
+}
+
+var html = []string{"Cache-Control", "max-age=60", "Content-Type", "text/html; charset=utf-8", "ETag", `"abc"`}
+
+// The first hit in a coding is answered as it is stored, and the next in the
+// coding. The store keeps what the origin sent.
+func TestCompressBehindTheFirstHit(t *testing.T) {
+	for _, tt := range []struct{ accept, coding, etag string }{
+		{"gzip, deflate, br, zstd", "zstd", `"abc-zstd1"`},
+		{"gzip, br", "br", `"abc-br1"`},
+		{"gzip", "gzip", `"abc-gzip1"`},
+		{"br;q=0.5, gzip", "gzip", `"abc-gzip1"`},
+	} {
+		t.Run(tt.accept, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				text := prose(100_000)
+				w := newCodingWorld(t, text, append(html, "Repr-Digest", "sha-256=:x:", "Content-MD5", "x", "Vary", "Origin")...)
+				for i, want := range []string{"miss", "hit"} {
+					g := w.ask("Accept-Encoding", tt.accept)
+					if g.outcome.String() != want || g.coding != "" || g.raw != text || g.etag != `"abc"` || !g.vary {
+						t.Errorf("request %d: %s in %q, tag %s, negotiated %v", i, g.outcome, g.coding, g.etag, g.vary)
+					}
+					if n := w.derived(cache.DerivationDone); i == 0 && n != 0 {
+						t.Errorf("%d derivations before the first hit", n)
+					}
+				}
+				synctest.Wait()
+				g := w.ask("Accept-Encoding", tt.accept)
+				if g.outcome != cache.OutcomeHit || g.coding != tt.coding || g.etag != tt.etag || !g.vary || len(g.raw) > len(text)/5 {
+					t.Errorf("then %s in %q, tag %s, %d bytes", g.outcome, g.coding, g.etag, len(g.raw))
+				}
+				if decoded(t, g.coding, g.raw) != text {
+					t.Error("the decoded body is another")
+				}
+				if g.header.Get("Repr-Digest") != "" || g.header.Get("Content-MD5") != "" || g.header.Get("Vary") != "Origin, Accept-Encoding" {
+					t.Errorf("header %v", g.header)
+				}
+				if plain := w.ask(); plain.coding != "" || plain.raw != text || plain.etag != `"abc"` || !plain.vary {
+					t.Errorf("without Accept-Encoding: %q, tag %s", plain.coding, plain.etag)
+				}
+				if w.derived(cache.DerivationDone) != 1 || w.up.asked.Load() != 1 {
+					t.Errorf("%d derivations, %d fills; want 1 and 1", w.derived(cache.DerivationDone), w.up.asked.Load())
+				}
+			})
+		})
+	}
+}
+
+// A thousand requests in three codings make one derivation of each.
+func TestOneDerivationEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := prose(30_000)
+		w := newCodingWorld(t, text, html...)
+		w.ask()
+		var bodies sync.Map // "" for identity
+		for range 2 {
+			var clients sync.WaitGroup
+			for i := range 1000 {
+				clients.Go(func() {
+					g := w.ask("Accept-Encoding", [...]string{"zstd", "br", "gzip"}[i%3])
+					if first, _ := bodies.LoadOrStore(g.coding, g.raw); first != g.raw {
+						t.Errorf("two bodies in %q", g.coding)
+					}
+				})
+			}
+			clients.Wait()
+			synctest.Wait()
+		}
+		for _, coding := range []string{"", "zstd", "br", "gzip"} {
+			if body, _ := bodies.Load(coding); body == nil || decoded(t, coding, body.(string)) != text {
+				t.Errorf("in %q: another body, or none", coding)
+			}
+		}
+		if n := w.derived(cache.DerivationResults[:]...); n != 3 || w.derived(cache.DerivationDone) != 3 {
+			t.Errorf("%d derivations, %d of them done; want 3", n, w.derived(cache.DerivationDone))
+		}
+		c := w.engine.Derivations(rfc9111.CodingBrotli)
+		if c.BytesIn != 30_000 || c.BytesOut <= 0 || c.BytesOut > 10_000 {
+			t.Errorf("br: %d bytes in, %d out", c.BytesIn, c.BytesOut)
+		}
+	})
+}
+
+// After a hard purge nothing derived of the old content answers, in any coding.
+func TestPurgeReachesDerived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		version := "one "
+		w := newWorld(t, cache.Options{}, func(*http.Request) (*http.Response, error) {
+			return reply(200, version+prose(20_000), html...), nil // the tag stays: nothing but the purge tells
+		})
+		w.site.Encodings = compressing()
+		codings := []string{"zstd", "br", "gzip", "identity"}
+		round := func(want string) {
+			t.Helper()
+			for range 3 {
+				for _, accept := range codings {
+					g := w.ask("Accept-Encoding", accept)
+					if text := decoded(t, g.coding, g.raw); !strings.HasPrefix(text, want) {
+						t.Fatalf("%s: %q, want %q", accept, text[:4], want)
+					}
+					synctest.Wait()
+				}
+			}
+		}
+		round("one ")
+		version = "two "
+		w.purges.hard.Store(1)
+		w.purges.applied.Store(1)
+		round("two ")
+		if n := w.derived(cache.DerivationDone); n != 6 {
+			t.Errorf("%d derivations, want 6", n)
+		}
+		if g := w.ask("Accept-Encoding", "br", "If-None-Match", `"abc-br1"`); g.raw != "" || g.etag != `"abc-br1"` {
+			t.Errorf("confirmed with %d bytes and tag %s", len(g.raw), g.etag)
+		}
+	})
+}
+
+// A 304 gives the derived object the base's new lifetime and fields, from the
+// first answer on, and without another derivation.
+func TestRefreshReachesDerived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text, round := prose(20_000), 0
+		w := newWorld(t, cache.Options{}, func(r *http.Request) (*http.Response, error) {
+			round++
+			fields := append(slices.Clone(html), "X-Round", fmt.Sprint(round))
+			if r.Header.Get("If-None-Match") == `"abc"` {
+				return reply(304, "", fields...), nil
+			}
+			return reply(200, text, fields...), nil
+		})
+		w.site.Encodings = compressing()
+		for range 3 {
+			w.ask("Accept-Encoding", "br")
+			synctest.Wait()
+		}
+		time.Sleep(90 * time.Second)
+		for i, want := range []string{"revalidated", "hit", "hit"} {
+			g := w.ask("Accept-Encoding", "br")
+			if g.outcome.String() != want || g.coding != "br" || g.header.Get("X-Round") != "2" || g.lasting != time.Minute || g.etag != `"abc-br1"` {
+				t.Errorf("answer %d: %s in %q, round %s, ttl %v, tag %s", i, g.outcome, g.coding, g.header.Get("X-Round"), g.lasting, g.etag)
+			}
+			synctest.Wait()
+		}
+		if done, current := w.derived(cache.DerivationDone), w.derived(cache.DerivationCurrent); done != 1 || current != 1 {
+			t.Errorf("%d derivations done, %d brought up to date; want 1 and 1", done, current)
+		}
+	})
+}
+
+// What is not for compressing goes out as it is stored, without Vary.
+func TestNotCompressed(t *testing.T) {
+	text := prose(20_000)
+	for _, tt := range []struct {
+		name, body string
+		fields     []string
+	}{
+		{"RFC 9111 5.2.2.6 no-transform", text, []string{"Cache-Control", "max-age=60, No-Transform", "Content-Type", "text/html"}},
+		{"no-transform in a targeted field", text, []string{"CDN-Cache-Control", "max-age=60, no-transform", "Content-Type", "text/html"}},
+		{"tiny", prose(1023), html},
+		{"huge", prose(10<<20 + 1), html},
+		{"an image", text, []string{"Cache-Control", "max-age=60", "Content-Type", "image/png"}},
+		{"no type", text, []string{"Cache-Control", "max-age=60"}},
+		{"events", text, []string{"Cache-Control", "max-age=60", "Content-Type", "text/event-stream"}},
+		{"RFC 9110 12.5.5 the origin negotiates", text, append(slices.Clone(html), "Vary", "Origin, Accept-Encoding")},
+		{"several codings", text, append(slices.Clone(html), "Content-Encoding", "gzip, br")},
+		{"a coding that nobody knows", text, append(slices.Clone(html), "Content-Encoding", "compress")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCodingWorld(t, tt.body, tt.fields...)
+				for range 3 {
+					g := w.ask("Accept-Encoding", "zstd, br, gzip")
+					if g.raw != tt.body || g.vary {
+						t.Errorf("%s in %q, negotiated %v", g.outcome, g.coding, g.vary)
+					}
+					synctest.Wait()
+				}
+				if n := w.derived(cache.DerivationResults[:]...); n != 0 {
+					t.Errorf("%d derivations", n)
+				}
+			})
+		})
+	}
+}
+
+// Text that does not shrink is tried once, and is not tried again.
+func TestNotWorthIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		noise := make([]byte, 50_000)
+		r := rand.NewChaCha8([32]byte{})
+		_, _ = r.Read(noise)
+		w := newCodingWorld(t, string(noise), html...)
+		for range 5 {
+			if g := w.ask("Accept-Encoding", "gzip"); g.coding != "" || g.raw != string(noise) {
+				t.Errorf("%s in %q", g.outcome, g.coding)
+			}
+			synctest.Wait()
+			time.Sleep(10 * time.Second)
+		}
+		if n := w.derived(cache.DerivationNotWorth); n != 1 {
+			t.Errorf("%d derivations were not worth it, want 1", n)
+		}
+	})
+}
+
+// Conditions and ranges find the representation that they are about. "ready" has
+// the br representation stored.
+func TestConditionsChooseTheRepresentation(t *testing.T) {
+	const modified = "Mon, 01 Nov 1999 00:00:00 GMT"
+	for _, tt := range []struct {
+		name   string
+		fields []string
+		ready  bool
+		coding string
+		etag   string
+		body   bool
+		whole  bool
+	}{
+		{"RFC 9110 13.1.2 the base's tag", []string{"Accept-Encoding", "br", "If-None-Match", `"abc"`}, true, "", `"abc"`, true, false},
+		{"RFC 9110 13.1.2 the derived tag", []string{"Accept-Encoding", "br", "If-None-Match", `"abc-br1"`}, true, "br", `"abc-br1"`, false, false},
+		{"RFC 9110 13.1.2 the derived tag, not stored", []string{"Accept-Encoding", "br", "If-None-Match", `W/"abc-br1"`}, false, "br", `"abc-br1"`, false, false},
+		{"RFC 9110 13.1.2 both", []string{"Accept-Encoding", "br", "If-None-Match", `"abc", "abc-br1"`}, true, "br", `"abc-br1"`, false, false},
+		{"RFC 9110 13.1.2 a coding that the request does not take", []string{"Accept-Encoding", "gzip", "If-None-Match", `"abc-br1"`}, true, "", `"abc"`, true, false},
+		{"RFC 9110 13.1.2 another coding that it takes", []string{"Accept-Encoding", "br, gzip", "If-None-Match", `"abc-gzip1"`}, true, "gzip", `"abc-gzip1"`, false, false},
+		{"RFC 9110 13.1.2 an old one", []string{"Accept-Encoding", "br", "If-None-Match", `"abb-br1"`}, true, "br", `"abc-br1"`, true, false},
+		{"RFC 9110 13.1.1 If-Match, the base's tag", []string{"Accept-Encoding", "br", "If-Match", `"abc"`}, true, "", `"abc"`, true, false},
+		{"RFC 9110 13.1.1 If-Match, the derived tag", []string{"Accept-Encoding", "gzip, br", "If-Match", `"abc-br1"`}, true, "br", `"abc-br1"`, true, false},
+		{"RFC 9110 14.2 a range", []string{"Accept-Encoding", "br", "Range", "bytes=0-9"}, true, "", `"abc"`, true, false},
+		{"RFC 9110 14.2 a range, If-Match", []string{"Accept-Encoding", "br", "Range", "bytes=0-9", "If-Match", `"abc"`}, true, "", `"abc"`, true, false},
+		{"RFC 9110 14.2 a range, If-Match any", []string{"Accept-Encoding", "br", "Range", "bytes=0-9", "If-Match", `*`}, true, "", `"abc"`, true, false},
+		{"RFC 9110 14.2 a range, If-Match derived", []string{"Accept-Encoding", "br", "Range", "bytes=0-9", "If-Match", `"abc-br1"`}, true, "br", `"abc-br1"`, true, false},
+		{"RFC 9110 13.1.5 If-Range, the base's tag", []string{"Accept-Encoding", "br", "Range", "bytes=0-9", "If-Range", `"abc"`}, true, "", `"abc"`, true, false},
+		{"RFC 9110 13.1.5 If-Range, the derived tag", []string{"Accept-Encoding", "gzip, br", "Range", "bytes=0-9", "If-Range", `"abc-br1"`}, true, "br", `"abc-br1"`, true, false},
+		{"RFC 9110 13.1.5 If-Range, the derived tag, not stored", []string{"Accept-Encoding", "br", "Range", "bytes=0-9", "If-Range", `"abc-br1"`}, false, "", `"abc"`, true, false},
+		{"RFC 9110 13.1.5 If-Range, a date", []string{"Accept-Encoding", "br", "Range", "bytes=0-9", "If-Range", modified}, true, "br", `"abc-br1"`, true, true},
+		{"RFC 9110 13.1.5 If-Range, a date, identity only", []string{"Range", "bytes=0-9", "If-Range", modified}, true, "", `"abc"`, true, false},
+		{"RFC 9111 5.2.1.6 no-transform", []string{"Accept-Encoding", "br", "Cache-Control", "no-transform"}, true, "", `"abc"`, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCodingWorld(t, prose(20_000), append(slices.Clone(html), "Last-Modified", modified)...)
+				w.ask()
+				if tt.ready {
+					w.ask("Accept-Encoding", "br")
+					synctest.Wait()
+				}
+				g := w.ask(tt.fields...)
+				if g.coding != tt.coding || g.etag != tt.etag || (g.raw != "") != tt.body || g.whole != tt.whole || !g.vary {
+					t.Errorf("in %q, tag %s, %d bytes, whole %v; want %q, %s, body %v, whole %v",
+						g.coding, g.etag, len(g.raw), g.whole, tt.coding, tt.etag, tt.body, tt.whole)
+				}
+			})
+		})
+	}
+}
+
+// RFC 9110 section 8.8.3: weak tags mean the content and stay; what is no tag is
+// not made one.
+func TestDerivedTags(t *testing.T) {
+	for origin, want := range map[string]string{`"abc"`: `"abc-gzip1"`, `W/"abc"`: `W/"abc"`, "": "", "abc": "", `""`: `"-gzip1"`} {
+		t.Run(origin, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fields := []string{"Cache-Control", "max-age=60", "Content-Type", "application/json"}
+				if origin != "" {
+					fields = append(fields, "ETag", origin)
+				}
+				w := newCodingWorld(t, prose(20_000), fields...)
+				for range 2 {
+					w.ask("Accept-Encoding", "gzip")
+					w.ask("Accept-Encoding", "gzip")
+					synctest.Wait()
+				}
+				if g := w.ask("Accept-Encoding", "gzip"); g.coding != "gzip" || g.etag != want {
+					t.Errorf("in %q, tag %q, want %q", g.coding, g.etag, want)
+				}
+			})
+		})
+	}
+}
+
+// RFC 9110 section 12.5.3: a client that refuses identity waits for the first
+// derivation on a hit; one that takes nothing else gets it.
+func TestIdentityRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCodingWorld(t, prose(20_000), html...)
+		w.ask()
+		for range 2 {
+			if g := w.ask("Accept-Encoding", "br, identity;q=0"); g.coding != "br" {
+				t.Errorf("%s in %q", g.outcome, g.coding)
+			}
+		}
+		if g := w.ask("Accept-Encoding", "deflate"); g.coding != "" {
+			t.Errorf("in %q", g.coding)
+		}
+		if n := w.derived(cache.DerivationDone); n != 1 {
+			t.Errorf("%d derivations, want 1", n)
+		}
+	})
+}
+
+// A file that lies compressed in a bucket is decoded for who does not take its
+// coding: also for the one whose request fetches it.
+func TestDecode(t *testing.T) {
+	text := prose(200_000)
+	for _, coding := range []string{"zstd", "br", "gzip"} {
+		for _, length := range []string{"known", "unknown"} {
+			t.Run(coding+"/"+length, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					file := encoded(t, coding, text)
+					w := newWorld(t, cache.Options{}, func(*http.Request) (*http.Response, error) {
+						r := reply(200, file, append(slices.Clone(html), "Content-Encoding", coding)...)
+						if length == "unknown" {
+							r.ContentLength = -1
+						}
+						return r, nil
+					})
+					w.site.Encodings = compressing()
+					for i, want := range []struct{ accept, outcome, coding, etag string }{
+						{"", "miss", "", `"abc-identity1"`},
+						{"", "hit", "", `"abc-identity1"`},
+						{"deflate", "hit", "", `"abc-identity1"`},
+						{coding, "hit", coding, `"abc"`},
+						{"*;q=0.5", "hit", coding, `"abc"`},
+						{coding + ";q=0, *", "hit", "", `"abc-identity1"`},
+					} {
+						var fields []string
+						if want.accept != "" {
+							fields = []string{"Accept-Encoding", want.accept}
+						}
+						g := w.ask(fields...)
+						if g.outcome.String() != want.outcome || g.coding != want.coding || g.etag != want.etag || !g.vary || decoded(t, g.coding, g.raw) != text {
+							t.Errorf("request %d: %s in %q, tag %s, %d bytes", i, g.outcome, g.coding, g.etag, len(g.raw))
+						}
+					}
+					if n := w.derived(cache.DerivationDone); n != 1 || w.up.asked.Load() != 1 {
+						t.Errorf("%d derivations, %d fills", n, w.up.asked.Load())
+					}
+				})
+			})
+		}
+	}
+}
+
+// What cannot or may not be decoded goes out as it is stored, and is tried once.
+func TestNotDecoded(t *testing.T) {
+	whole := encoded(t, "gzip", prose(200_000))
+	bomb := encoded(t, "gzip", strings.Repeat("\x00", 2<<20))
+	for _, tt := range []struct {
+		name, body string
+		fields     []string
+		result     cache.DerivationResult
+		tries      int64
+	}{
+		{"a bomb", bomb, nil, cache.DerivationBomb, 1},
+		{"a bomb in brotli", encoded(t, "br", strings.Repeat("\x00", 2<<20)), []string{"Content-Encoding", "br"}, cache.DerivationBomb, 1},
+		{"a bomb in zstd", encoded(t, "zstd", strings.Repeat("\x00", 2<<20)), []string{"Content-Encoding", "zstd"}, cache.DerivationBomb, 1},
+		{"truncated", whole[:len(whole)/2], nil, cache.DerivationBroken, 1},
+		{"truncated brotli", encoded(t, "br", prose(200_000))[:900], []string{"Content-Encoding", "br"}, cache.DerivationBroken, 1},
+		{"truncated zstd", encoded(t, "zstd", prose(200_000))[:900], []string{"Content-Encoding", "zstd"}, cache.DerivationBroken, 1},
+		{"another coding than it says", whole, []string{"Content-Encoding", "zstd"}, cache.DerivationBroken, 1},
+		{"no coding at all", prose(3000), nil, cache.DerivationBroken, 1},
+		{"something behind its end", whole + "garbage", nil, cache.DerivationBroken, 1},
+		{"something behind its end, brotli", encoded(t, "br", prose(9000)) + "garbage", []string{"Content-Encoding", "br"}, cache.DerivationBroken, 1},
+		{"empty", "", nil, cache.DerivationBroken, 1},
+		{"no-transform", whole, []string{"Cache-Control", "max-age=60, no-transform"}, 0, 0},
+		{"an archive", whole, []string{"Content-Type", "application/gzip"}, 0, 0},
+		{"a file that is no text", whole, []string{"Content-Type", "application/octet-stream"}, 0, 0},
+		{"several codings", whole, []string{"Content-Encoding", "br, gzip"}, 0, 0},
+		{"the origin negotiates", whole, []string{"Vary", "Accept-Encoding"}, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := reply(200, "", append(slices.Clone(html), "Content-Encoding", "gzip")...)
+				for i := 0; i < len(tt.fields); i += 2 {
+					r.Header.Set(tt.fields[i], tt.fields[i+1])
+				}
+				var fields []string
+				for name := range r.Header {
+					fields = append(fields, name, r.Header.Get(name))
+				}
+				w := newCodingWorld(t, tt.body, fields...)
+				for range 3 {
+					if g := w.ask(); g.raw != tt.body || g.coding != r.Header.Get("Content-Encoding") || g.etag != `"abc"` {
+						t.Errorf("%s: %d bytes in %q, tag %s", g.outcome, len(g.raw), g.coding, g.etag)
+					}
+				}
+				if all := w.derived(cache.DerivationResults[:]...); all != tt.tries || w.derived(tt.result) != tt.tries {
+					t.Errorf("%d derivations, %d of them %s; want %d", all, w.derived(tt.result), tt.result, tt.tries)
+				}
+			})
+		})
+	}
+}
+
+// A fill that takes longer than a client waits goes out as it arrives, and so
+// does one that the store does not keep.
+func TestDecodeDoesNotWaitForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := encoded(t, "gzip", prose(200_000))
+		body, writer := io.Pipe()
+		w := newWorld(t, cache.Options{FillWait: 5 * time.Second}, func(*http.Request) (*http.Response, error) {
+			r := reply(200, "", append(slices.Clone(html), "Content-Encoding", "gzip")...)
+			r.Body, r.ContentLength = body, int64(len(file))
+			return r, nil
+		})
+		w.site.Encodings = compressing()
+		go func() {
+			_, _ = io.WriteString(writer, file[:100])
+			time.Sleep(20 * time.Second)
+			_, _ = io.WriteString(writer, file[100:])
+			_ = writer.Close()
+		}()
+		began := time.Now()
+		a := w.engine.Serve(t.Context(), w.request(http.MethodGet, nil))
+		if waited := time.Since(began); waited != 5*time.Second {
+			t.Errorf("waited %v for what does not land, want 5 s", waited)
+		}
+		var b bytes.Buffer
+		if _, err := a.WriteRange(t.Context(), &b, 0, -1); err != nil || b.String() != file {
+			t.Errorf("%d bytes, %v", b.Len(), err)
+		}
+		a.Close()
+		if g := w.ask(); g.coding != "" || g.raw != prose(200_000) {
+			t.Errorf("then %s in %q", g.outcome, g.coding)
+		}
+	})
+}
+
+// A store with no room for derived objects is not asked at every hit.
+func TestDerivedDoesNotFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := encoded(t, "gzip", prose(2<<20))
+		store := memory.New(memory.Options{BudgetBytes: 1 << 20, ObjectBytesMax: 512 << 10})
+		w := newWorld(t, cache.Options{Store: store}, func(*http.Request) (*http.Response, error) {
+			return reply(200, text, append(slices.Clone(html), "Content-Encoding", "gzip")...), nil
+		})
+		w.site.Encodings = compressing()
+		for range 5 {
+			if g := w.ask(); g.coding != "gzip" || g.raw != text {
+				t.Errorf("%s in %q", g.outcome, g.coding)
+			}
+		}
+		if n := w.derived(cache.DerivationFailed); n != 1 {
+			t.Errorf("%d derivations failed, want 1", n)
+		}
+		time.Sleep(2 * time.Minute)
+		w.ask()
+		w.ask()
+		if n := w.derived(cache.DerivationFailed); n != 2 {
+			t.Errorf("%d derivations failed after two minutes, want 2", n)
+		}
+	})
+}
+
+// A shield has no encodings: what the origin sent is what its edges get.
+func TestNoEncodings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCodingWorld(t, prose(20_000), html...)
+		w.site.Encodings = nil
+		for range 3 {
+			if g := w.ask("Accept-Encoding", "br"); g.coding != "" || g.vary {
+				t.Errorf("in %q, negotiated %v", g.coding, g.vary)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+// An engine that closes lets nobody wait, and waits for its workers.
+func TestCloseEndsDerivations(t *testing.T) {
+	store := memory.New(memory.Options{BudgetBytes: 64 << 20, ObjectBytesMax: 32 << 20})
+	w := newWorld(t, cache.Options{Store: store}, func(*http.Request) (*http.Response, error) {
+		return reply(200, prose(8<<20), html...), nil
+	})
+	w.site.Encodings = compressing()
+	w.ask()
+	var waiting sync.WaitGroup
+	for _, accept := range []string{"zstd", "br", "gzip"} {
+		waiting.Go(func() { w.ask("Accept-Encoding", accept+", identity;q=0") })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := w.engine.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	waiting.Wait()
+}
+
+// A hit in a coding costs one more look-up, and no allocation.
+func TestHitInACodingDoesNotAllocate(t *testing.T) {
+	w := newCodingWorld(t, prose(20_000), html...)
+	plain, coded := measureHit(t, w)
+	if coded > plain {
+		t.Errorf("%v allocations for a hit in gzip, %v for one without encodings", coded, plain)
+	}
+}
+
+// measureHit gives the allocations of a hit without encodings and in gzip.
+func measureHit(t *testing.T, w *world) (plain, coded float64) {
+	h := http.Header{"Accept-Encoding": {"gzip"}}
+	for w.ask("Accept-Encoding", "gzip").coding != "gzip" {
+		time.Sleep(time.Millisecond)
+	}
+	request := w.request(http.MethodGet, h)
+	hit := func() { w.engine.Serve(t.Context(), request).Close() }
+	coded = testing.AllocsPerRun(200, hit)
+	w.site.Encodings = nil
+	return testing.AllocsPerRun(200, hit), coded
+}
+
+// BenchmarkHit compares a hit without encodings, one that stays in identity
+// although the site has them, and one in a coding.
+func BenchmarkHit(b *testing.B) {
+	for _, bm := range []struct {
+		name, accept string
+		encodings    *cache.Encodings
+	}{{"off", "gzip", nil}, {"identity", "", compressing()}, {"gzip", "gzip", compressing()}} {
+		b.Run(bm.name, func(b *testing.B) {
+			engine, request := benchmarkHit(b, bm.encodings, bm.accept)
+			b.ReportAllocs()
+			for b.Loop() {
+				engine.Serve(b.Context(), request).Close()
+			}
+		})
+	}
+}
+
+func benchmarkHit(b *testing.B, encodings *cache.Encodings, accept string) (*cache.Engine, *cache.Request) {
+	store := memory.New(memory.Options{BudgetBytes: 64 << 20})
+	engine, err := cache.New(cache.Options{Store: store, Purges: &purges{}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = engine.Close(context.Background())
+		_ = store.Close()
+	})
+	up := &upstream{answer: func(*http.Request) (*http.Response, error) {
+		return reply(200, prose(20_000), "Cache-Control", "max-age=3600", "Content-Type", "text/html", "ETag", `"abc"`), nil
+	}}
+	h := http.Header{}
+	if accept != "" {
+		h.Set("Accept-Encoding", accept)
+	}
+	request := &cache.Request{
+		Site: &cache.Site{Name: "s", Upstream: up, Encodings: encodings}, Method: http.MethodGet,
+		Host: "www.test", Target: "/a", Fields: h, Forward: forward{http.MethodGet, h},
+	}
+	for {
+		a := engine.Serve(b.Context(), request)
+		ready := a.Outcome == cache.OutcomeHit && (encodings == nil || accept == "" || strings.HasSuffix(a.Meta.ETag, `-gzip1"`))
+		a.Close()
+		if ready {
+			return engine, request
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
