@@ -38,6 +38,10 @@ type Policy struct {
 	ShareSetCookie bool     `yaml:"share_set_cookie"` // store what sets a cookie on the terms of anything else, RFC 9111 7.3; false
 	Obey           []string `yaml:"obey"`             // which directives of a client count, RFC 9111 5.2.1; no-store, only-if-cached
 	Languages      []string `yaml:"languages"`        // what the site has, best first: Accept-Language is reduced to one of them; none
+
+	Compress    []string `yaml:"compress"`     // codings that PoPs compress text in, best first; zstd, br, gzip. [] for none
+	CompressMin Bytes    `yaml:"compress_min"` // shortest body that is compressed; 1KiB
+	CompressMax Bytes    `yaml:"compress_max"` // longest body that is compressed, or decoded for a client that takes no coding; 10MiB
 }
 
 // DefaultPolicy is the policy of a site that says nothing about it. A bucket's
@@ -46,7 +50,10 @@ type Policy struct {
 // ("/404.html") and SlashRedirect (true). An HTTP server has its own say about
 // both, and where it says nothing the RFC does.
 func DefaultPolicy(o Origin) Policy {
-	p := Policy{HeuristicMax: Duration(24 * time.Hour), StaleIfError: Duration(time.Hour)}
+	p := Policy{
+		HeuristicMax: Duration(24 * time.Hour), StaleIfError: Duration(time.Hour),
+		Compress: slices.Clone(codings), CompressMin: 1 << 10, CompressMax: 10 << 20,
+	}
 	if o.HTTP == nil {
 		p.DefaultTTL, p.NegativeTTL = Duration(10*time.Minute), Duration(10*time.Second)
 		p.Index, p.NotFound, p.SlashRedirect = "index.html", "/404.html", true
@@ -103,7 +110,11 @@ var requestDirectives = []string{
 	"no-store", "only-if-cached", "no-cache", "max-age", "min-fresh", "max-stale", "pragma", "safe", "all", "none",
 }
 
+// codings are what Compress may name, in the order of its default.
+var codings = []string{"zstd", "br", "gzip"}
+
 func (p *Policy) check(at spot) {
+	p.checkCompress(at)
 	if strings.Contains(p.Index, "/") {
 		at.field("index").bad(fmt.Sprintf("index %q has a slash", p.Index), `write a file name, such as index.html, or "" for none`)
 	}
@@ -114,6 +125,24 @@ func (p *Policy) check(at spot) {
 	}
 	if p.NotFound != "" && !strings.HasPrefix(p.NotFound, "/") {
 		at.field("not_found").bad(fmt.Sprintf("not_found %q does not start with a slash", p.NotFound), `write a path, such as /404.html, or "" for none`)
+	}
+}
+
+func (p *Policy) checkCompress(at spot) {
+	for i, name := range p.Compress {
+		item := at.field("compress").item(i)
+		if !slices.Contains(codings, name) {
+			item.bad(fmt.Sprintf("%q is no content coding", name), "write some of: "+strings.Join(codings, ", ")+"; or [] for none")
+		}
+		if slices.Index(p.Compress, name) < i {
+			item.bad(fmt.Sprintf("%q is given twice", name), "keep one of the two")
+		}
+	}
+	if p.CompressMin < 1 {
+		at.field("compress_min").bad("compress_min is 0", "write 1 or more, such as 1KiB")
+	}
+	if p.CompressMax < p.CompressMin {
+		at.field("compress_max").bad(fmt.Sprintf("compress_max %s is less than compress_min %s", p.CompressMax, p.CompressMin), "write a larger size, such as 10MiB")
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"time"
 
+	"weir/cache"
 	"weir/cache/httpcache"
+	"weir/cache/rfc9111"
 	"weir/edge"
 	"weir/internal/config"
 	"weir/shield"
@@ -58,6 +60,35 @@ func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, en
 	return e.shield, err
 }
 
+// encodingsOf gives what a site's clients are answered in.
+func encodingsOf(p config.Policy) *cache.Encodings {
+	e := &cache.Encodings{BytesMin: int64(p.CompressMin), BytesMax: int64(p.CompressMax)}
+	for _, name := range p.Compress {
+		if coding, ok := rfc9111.ParseCoding(name); ok { // the configuration has been checked
+			e.Compress = append(e.Compress, coding)
+		}
+	}
+	return e
+}
+
+// publishDerivations names the numbers of what is compressed and decoded.
+func (e *Edge) publishDerivations() {
+	for _, c := range rfc9111.Codings {
+		gauge := func(name, help string, read func(cache.DerivationCounts) int64, labels ...string) {
+			e.telemetry.Gauge(e.name, name, help, func() float64 { return float64(read(e.engine.Derivations(c))) },
+				append(labels, "coding", c.String())...)
+		}
+		for _, result := range cache.DerivationResults {
+			gauge("weir_derivations_total", "Objects put into another content coding, by how it ended.",
+				func(n cache.DerivationCounts) int64 { return n.Ended[result] }, "result", result.String())
+		}
+		gauge("weir_derived_bytes_in_total", "Body bytes read to put objects into another content coding.",
+			func(n cache.DerivationCounts) int64 { return n.BytesIn })
+		gauge("weir_derived_bytes_out_total", "Body bytes stored of objects put into another content coding.",
+			func(n cache.DerivationCounts) int64 { return n.BytesOut })
+	}
+}
+
 func (e *Edge) closeUpstream() {
 	if e.shield != nil {
 		e.shield.Close()
@@ -68,7 +99,7 @@ func (e *Edge) closeUpstream() {
 }
 
 func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
-	sites, err := sitesOf(c, func(site *config.Site) (http.RoundTripper, error) { return e.upstream(c, pop, site, env) })
+	sites, err := sitesOf(c, encodingsOf, func(site *config.Site) (http.RoundTripper, error) { return e.upstream(c, pop, site, env) })
 	if err != nil {
 		return err
 	}
@@ -76,6 +107,7 @@ func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 	if err != nil {
 		return err
 	}
+	e.publishDerivations()
 	e.telemetry.Gauge(e.name, "weir_tunnels", "Connections that have left HTTP for another protocol.",
 		func() float64 { return float64(handler.Tunnels()) })
 	certificate := env.Certificate

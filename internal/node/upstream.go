@@ -13,7 +13,9 @@ import (
 )
 
 // sitesOf makes the sites that a node answers for, each with its upstream.
-func sitesOf(c *config.Config, upstream func(*config.Site) (http.RoundTripper, error)) (*httpcache.Sites, error) {
+// encodings gives the content codings that it answers clients in; nil: those
+// that upstream answers in.
+func sitesOf(c *config.Config, encodings func(config.Policy) *cache.Encodings, upstream func(*config.Site) (http.RoundTripper, error)) (*httpcache.Sites, error) {
 	sites := httpcache.NewSites()
 	for _, s := range c.Sites {
 		next, err := upstream(s)
@@ -21,6 +23,9 @@ func sitesOf(c *config.Config, upstream func(*config.Site) (http.RoundTripper, e
 			return nil, fmt.Errorf("site %s: origin: %w", s.Name, err)
 		}
 		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), IgnoreQuery: s.Policy.KeyIgnoreQuery, Upstream: next}
+		if encodings != nil {
+			site.Encodings = encodings(s.Policy)
+		}
 		if err := sites.Add(site, s.Hosts...); err != nil {
 			return nil, err
 		}
