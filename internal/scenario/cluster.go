@@ -37,6 +37,8 @@ type options struct {
 	memory int64 // budget of each node's memory tier, in bytes
 	disk   int64 // likewise
 	block  int64 // size of a partial object's blocks, in bytes; 0 for the engine's own
+
+	encodings *cache.Encodings // the edges'; nil for none
 }
 
 // Budgets of a node's store when the script does not say.
@@ -63,6 +65,9 @@ func clusterOptions(a *args) options {
 	}
 	if a.flag("obey_client") {
 		o.policy.Obey = rfc9111.ObeyAll
+	}
+	if a.flag("compress") {
+		o.encodings = &cache.Encodings{Compress: []rfc9111.Coding{rfc9111.CodingZstd, rfc9111.CodingBrotli, rfc9111.CodingGzip}}
 	}
 	return o
 }
@@ -129,10 +134,11 @@ func (c *cluster) newEpoch() error {
 	return err
 }
 
-// site is what edges and shield know of the one site; they differ in upstream.
-func (c *cluster) sites(upstream http.RoundTripper) (*httpcache.Sites, error) {
+// sites are what edges and shield know of the one site; they differ in
+// upstream, and edges alone have encodings.
+func (c *cluster) sites(upstream http.RoundTripper, encodings *cache.Encodings) (*httpcache.Sites, error) {
 	sites := httpcache.NewSites()
-	site := &cache.Site{Name: siteName, Policy: c.policy, Upstream: upstream}
+	site := &cache.Site{Name: siteName, Policy: c.policy, Upstream: upstream, Encodings: encodings}
 	return sites, sites.Add(site, siteHost, siteAlias)
 }
 

@@ -122,13 +122,13 @@ func (n *node) follow() error {
 
 func (n *node) serve() error {
 	r := n.running
-	sites, err := n.cluster.sites(r.upstream)
+	face, encodings := httpcache.FaceClients, n.cluster.encodings
+	if n.name == shieldName {
+		face, encodings = httpcache.FaceEdges, nil
+	}
+	sites, err := n.cluster.sites(r.upstream, encodings)
 	if err != nil {
 		return err
-	}
-	face := httpcache.FaceClients
-	if n.name == shieldName {
-		face = httpcache.FaceEdges
 	}
 	handler, err := httpcache.New(httpcache.Options{Node: n.name, Engine: r.engine, Sites: sites, Face: face})
 	if err != nil {
