@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"time"
 
 	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
@@ -113,7 +114,7 @@ func (r *representation) tag(base *storage.Meta, c rfc9111.Coding) string {
 // client for whom that would be of no use waits.
 func (t *transaction) adapt() {
 	a := t.ans
-	if t.req.Site.Encodings == nil || a.Meta == nil || a.object == nil && a.reader == nil {
+	if t.req.Site.Encodings == nil || a.Meta == nil || a.object == nil && a.reader == nil && a.sparse == nil {
 		return
 	}
 	base := a.Meta
@@ -131,6 +132,8 @@ func (t *transaction) adapt() {
 	t.conditions(base, &r)
 	switch {
 	case r.want == r.base:
+	case a.sparse != nil:
+		t.wholeOf(a.sparse, &r)
 	case a.object != nil:
 		t.derived(t.key, base, &r)
 	case r.need:
@@ -231,6 +234,55 @@ func (t *transaction) fromDerived(job *derivation, base *storage.Meta) bool {
 		t.ans.Tier = object.Tier()
 	}
 	return true
+}
+
+// wholeOf has all of a partial object fetched, since nothing can be derived of
+// less: behind the answer, or, if that is of no use to the client, before it. A
+// whole that could not be kept is not asked for again at once.
+func (t *transaction) wholeOf(s *sparse, r *representation) {
+	if t.e.unshared.has(s.at, t.now) {
+		return
+	}
+	ask := &transaction{
+		e: t.e, ctx: t.ctx, req: t.req, now: time.Now(), primary: s.primary, list: s.list,
+		key: s.at, landed: t.e.landedShard(s.at).Load(), ans: t.ans,
+	}
+	if !r.need {
+		t.e.fillBehind(ask)
+		return
+	}
+	f, how := t.e.enter(ask)
+	if how != entryOwner && how != entryReader {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, t.e.FillWait)
+	defer cancel()
+	reader := t.joinWhole(ctx, f)
+	if reader == nil {
+		f.release()
+		return
+	}
+	t.ans.drop()
+	t.ans.Outcome, t.ans.Reason, t.ans.Meta, t.ans.Tier = OutcomeMiss, ReasonPartial, f.meta, storage.TierNone
+	t.ans.FwdStatus, t.ans.Collapsed, t.ans.UpstreamCacheStatus = f.status, how == entryReader, f.upstreamCacheStatus
+	t.ans.reader, t.ans.fill = reader, f
+	if again, ok := represent(t.req, f.meta, t.ans.Size()); ok && again.need {
+		t.derivedFromFill(f.meta, &again)
+	}
+}
+
+// joinWhole waits until a fill's body arrives that is stored whole, and gives a
+// reader of it; nil for any other, and for what is not for this request.
+func (t *transaction) joinWhole(ctx context.Context, f *fill) *reader {
+	select {
+	case <-f.ready:
+	case <-ctx.Done():
+		return nil
+	}
+	if f.result != resultStream || !t.suits(f.meta) {
+		return nil
+	}
+	return f.stream.attach()
 }
 
 // derivedFromFill waits until a body has been stored whose coding the client

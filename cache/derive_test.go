@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"weir/cache"
+	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
 	"weir/storage/memory"
 )
@@ -596,6 +597,70 @@ func TestDerivedDoesNotFit(t *testing.T) {
 			t.Errorf("%d derivations failed after two minutes, want 2", n)
 		}
 	})
+}
+
+// partWorld has an origin that answers ranges, and small blocks.
+func partWorld(t *testing.T, body string, fields ...string) *world {
+	w := newWorld(t, cache.Options{BlockBytes: 512}, func(r *http.Request) (*http.Response, error) {
+		ranges, verdict := rfc9110.Select(r.Method, r.Header, http.Header{"Etag": {`"abc"`}}, int64(len(body)))
+		if verdict != rfc9110.Satisfiable || len(ranges) != 1 {
+			return reply(200, body, fields...), nil
+		}
+		part := body[ranges[0].Start : ranges[0].Start+ranges[0].Length]
+		return reply(206, part, append(slices.Clone(fields), "Content-Range", ranges[0].ContentRange(int64(len(body))))...), nil
+	})
+	w.site.Encodings = compressing()
+	return w
+}
+
+// Of a page of which parts are stored, a request for the whole has the whole
+// fetched behind it, and the page is compressed as any other.
+func TestCompressWhatIsStoredInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := prose(20_000)
+		w := partWorld(t, text, html...)
+		for _, fields := range [][]string{
+			{"Accept-Encoding", "br", "Range", "bytes=1000-1099"},
+			{"Accept-Encoding", "br", "Range", "bytes=1000-1099"},
+			{"Accept-Encoding", "br"},
+			{"Accept-Encoding", "br"},
+		} {
+			if g := w.ask(fields...); g.coding != "" || !g.vary || g.etag != `"abc"` || g.raw != text {
+				t.Errorf("%v: %s in %q, tag %s, %d bytes, negotiated %v", fields, g.outcome, g.coding, g.etag, len(g.raw), g.vary)
+			}
+			synctest.Wait()
+		}
+		g := w.ask("Accept-Encoding", "br")
+		if g.outcome != cache.OutcomeHit || g.coding != "br" || decoded(t, "br", g.raw) != text {
+			t.Errorf("then %s in %q", g.outcome, g.coding)
+		}
+		if g := w.ask("Accept-Encoding", "br", "If-None-Match", `"abc-br1"`); g.raw != "" || g.coding != "br" {
+			t.Errorf("confirmed in %q with %d bytes", g.coding, len(g.raw))
+		}
+	})
+}
+
+// A part of what lies compressed is of no use to who does not take it: the whole
+// is fetched, and the part is one of the text.
+func TestDecodeWhatIsStoredInParts(t *testing.T) {
+	text := prose(200_000)
+	file := encoded(t, "gzip", text)
+	for name, fields := range map[string][]string{"a part": {"Range", "bytes=1000-1099"}, "the whole": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := partWorld(t, file, append(slices.Clone(html), "Content-Encoding", "gzip")...)
+				w.ask("Accept-Encoding", "gzip", "Range", "bytes=1000-1099")
+				for range 2 {
+					if g := w.ask(fields...); g.coding != "" || g.etag != `"abc-identity1"` || g.raw != text {
+						t.Errorf("%s in %q, tag %s, %d bytes", g.outcome, g.coding, g.etag, len(g.raw))
+					}
+				}
+				if n := w.derived(cache.DerivationDone); n != 1 {
+					t.Errorf("%d derivations, want 1", n)
+				}
+			})
+		})
+	}
 }
 
 // A shield has no encodings: what the origin sent is what its edges get.
