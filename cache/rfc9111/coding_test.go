@@ -90,7 +90,9 @@ func TestFormOf(t *testing.T) {
 		{"another field that ends like one", 200, nil, header("Content-Type", "text/html", "Access-Control", "x"), page},
 		{"RFC 9110 15.3.7 a part", 200, nil, header("Content-Range", "bytes 0-1/2"), fixed},
 		{"another status", 404, nil, header("Content-Type", "text/html"), fixed},
-		{"RFC 9110 12.5.5 the origin negotiates", 200, []string{"accept-encoding", "origin"}, header("Content-Type", "text/html"), fixed},
+		{"RFC 9110 12.5.5 the origin negotiates", 200, []string{"accept-encoding", "origin"}, header("Content-Type", "text/html", "Content-Encoding", "gzip"),
+			Form{Coding: CodingGzip, Text: true, Fixed: true}},
+		{"RFC 9110 12.5.5 the origin negotiates, and has left it as it is", 200, []string{"accept-encoding", "origin"}, header("Content-Type", "text/html"), page},
 		{"it varies by something else", 200, []string{"origin"}, header("Content-Type", "text/html"), page},
 	}
 	for _, tt := range tests {

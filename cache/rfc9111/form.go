@@ -24,14 +24,16 @@ type Form struct {
 //   - other statuses than 200, and parts of a body (Content-Range);
 //   - what says no-transform (section 5.2.2.6), in whichever field of control:
 //     leaving content alone is never wrong;
-//   - what the origin chose by Accept-Encoding: it negotiates for itself;
+//   - what the origin has coded and chose by Accept-Encoding: it negotiates for
+//     itself. What it left as it is for a client that takes codings may be coded
+//     here, as any proxy may (RFC 9110 section 7.7);
 //   - several codings, and those that are not in Codings;
 //   - archives whose coding says what their media type says already
 //     (application/gzip in gzip): clients keep such a file as it is.
 //
 // It does not allocate.
 func FormOf(status int, vary []string, block []byte) Form {
-	form := Form{Fixed: status != http.StatusOK || slices.Contains(vary, "accept-encoding")}
+	form := Form{Fixed: status != http.StatusOK}
 	if form.Fixed {
 		return form
 	}
@@ -53,7 +55,8 @@ func FormOf(status int, vary []string, block []byte) Form {
 		}
 		return !form.Fixed
 	})
-	form.Fixed = form.Fixed || codings > 1 || packed && form.Coding != CodingIdentity
+	chosen := form.Coding != CodingIdentity && slices.Contains(vary, "accept-encoding")
+	form.Fixed = form.Fixed || chosen || codings > 1 || packed && form.Coding != CodingIdentity
 	return form
 }
 

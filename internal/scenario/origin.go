@@ -57,7 +57,7 @@ func (s *script) originReply(a *args) (string, error) {
 		delay: a.duration("delay"), pause: a.duration("pause"), chunked: a.flag("chunked"),
 		drop: a.flag("drop"), hang: a.flag("hang"), no304: a.flag("no304"),
 		ranges: a.flag("ranges"),
-		body: numbered(a.bytes("size")),
+		body:   numbered(a.bytes("size")),
 	}
 	if when := a.text("when", ""); when != "" {
 		name, value, _ := strings.Cut(when, ":")
