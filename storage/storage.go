@@ -84,6 +84,10 @@ type Store interface {
 	// Get opens the object stored under k. The caller closes it.
 	// ErrNotFound when there is none.
 	Get(k Key) (Object, error)
+	// Peek tells what Get would find under k, from the tier that it asks first
+	// to the last; nothing where there is nothing to read. It is no use of the
+	// object: no counter, no order of eviction and no file changes by it.
+	Peek(k Key) []Copy
 	// Create begins an object under k. Nothing is visible to Get before
 	// Commit, and what was stored under k stays until then. The store keeps
 	// m and nobody may change it afterwards, except that Commit sets
@@ -123,6 +127,13 @@ type Object interface {
 	Checked() *atomic.Uint64
 	// Close gives the object back. Reading after it is an error.
 	Close() error
+}
+
+// Copy is one tier's copy of a stored object, as Peek found it.
+type Copy struct {
+	Tier Tier
+	// Meta is shared: read only.
+	Meta *Meta
 }
 
 // Writer takes one object's body, in order. What has been written can be read

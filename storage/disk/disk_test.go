@@ -193,6 +193,39 @@ func TestOpenKeepsTheOrderOfUse(t *testing.T) {
 	}
 }
 
+// What is only looked at is not used, touches no file, and an object that
+// cannot be read is left for the next Get.
+func TestPeekIsNoUse(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir, BudgetBytes: 4 << 20, ObjectBytesMax: 4 << 20})
+	mustPut(t, s, "first", 1, 1<<20)
+	mustPut(t, s, "second", 2, 1<<20)
+	if got := s.Peek(storage.KeyOf("first")); len(got) != 1 || got[0].Tier != storage.TierDisk {
+		t.Errorf("peek: %v", got)
+	}
+	for size := int64(1 << 20); s.Stats().Evictions == 0; size++ {
+		mustPut(t, s, fmt.Sprint(size), uint64(size), 1<<20)
+	}
+	if s.Peek(storage.KeyOf("first")) != nil || s.Peek(storage.KeyOf("second")) == nil {
+		t.Error("the object peeked at was evicted after one that came later")
+	}
+	before := s.Stats()
+	for path := range files(t, dir) {
+		if filepath.Ext(path) == metaSuffix {
+			if err := os.WriteFile(path, []byte("torn"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := s.Peek(storage.KeyOf("second")); got != nil || s.Stats() != before {
+		t.Errorf("unreadable: %v, stats %+v, %+v before", got, s.Stats(), before)
+	}
+	wantBody(t, s, "second", 0)
+	if got := s.Stats().Corrupt; got != before.Corrupt+1 {
+		t.Errorf("%d corrupt, want one more than %d", got, before.Corrupt)
+	}
+}
+
 func TestOpenRemovesLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})

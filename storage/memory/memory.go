@@ -90,6 +90,17 @@ func (s *Store) Get(k storage.Key) (storage.Object, error) {
 	return v, nil
 }
 
+// Peek implements storage.Store.
+func (s *Store) Peek(k storage.Key) []storage.Copy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[k]
+	if it == nil {
+		return nil
+	}
+	return []storage.Copy{{Tier: storage.TierMemory, Meta: it.current.meta}}
+}
+
 // Create implements storage.Store. Meta and a declared length are reserved
 // here, so that Write of a declared body never meets a full store.
 func (s *Store) Create(k storage.Key, m *storage.Meta) (storage.Writer, error) {

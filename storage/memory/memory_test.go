@@ -108,6 +108,23 @@ func TestNothingIsEvictedForWhatCannotFit(t *testing.T) {
 	}
 }
 
+// What is only looked at is not used: it goes first when room is needed.
+func TestPeekIsNoUse(t *testing.T) {
+	s := New(Options{BudgetBytes: 1 << 20, ObjectBytesMax: 1 << 20})
+	for i, name := range []string{"first", "second"} {
+		if err := storagetest.Put(s, name, uint64(i), 300_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Peek(storage.KeyOf("first"))
+	if err := storagetest.Put(s, "third", 3, 600_000); err != nil {
+		t.Fatal(err)
+	}
+	if s.Peek(storage.KeyOf("first")) != nil || s.Peek(storage.KeyOf("second")) == nil {
+		t.Error("the object peeked at was evicted after one that came later")
+	}
+}
+
 func TestWriteToTCP(t *testing.T) {
 	s := New(Options{})
 	if err := storagetest.Put(s, "a", 1, 300_000); err != nil {

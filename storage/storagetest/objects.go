@@ -320,6 +320,49 @@ func testChecked(t *testing.T, s storage.Store) {
 	mustClose(t, c)
 }
 
+func testPeek(t *testing.T, s storage.Store) {
+	k := storage.KeyOf("a")
+	if got := s.Peek(k); got != nil {
+		t.Errorf("nothing is stored: %v", got)
+	}
+	w := mustCreate(t, s, "a", Meta("a", 7, 1000))
+	if got := s.Peek(k); got != nil {
+		t.Errorf("nothing is committed: %v", got)
+	}
+	mustClose(t, w)
+	mustPut(t, s, "a", 7, 1000)
+	refreshed := Meta("a", 7, 1000)
+	refreshed.Stamp = 8
+	if err := s.Refresh(k, refreshed); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Stats()
+	copies := s.Peek(k)
+	if len(copies) == 0 {
+		t.Fatal("the object is not there")
+	}
+	for _, c := range copies {
+		wantMeta(t, c.Meta, refreshed)
+		if c.Tier == storage.TierNone {
+			t.Error("a copy is in no tier")
+		}
+	}
+	o := mustGet(t, s, "a")
+	if o.Tier() != copies[0].Tier {
+		t.Errorf("Get finds it in %s, Peek first in %s", o.Tier(), copies[0].Tier)
+	}
+	mustClose(t, o)
+	if after := s.Stats(); after != before {
+		t.Errorf("stats %+v, %+v before", after, before)
+	}
+	if err := s.Delete(k); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Peek(k); got != nil {
+		t.Errorf("it was deleted: %v", got)
+	}
+}
+
 func testClear(t *testing.T, s storage.Store) {
 	for _, name := range []string{"a", "b", "c"} {
 		mustPut(t, s, name, 1, 10_000)
@@ -358,6 +401,9 @@ func testClosed(t *testing.T, s storage.Store) {
 	}
 	if _, err := s.Get(storage.KeyOf("a")); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("get: %v", err)
+	}
+	if got := s.Peek(storage.KeyOf("a")); got != nil {
+		t.Errorf("peek: %v", got)
 	}
 	if _, err := s.Create(storage.KeyOf("a"), Meta("a", 1, 10)); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("create: %v", err)

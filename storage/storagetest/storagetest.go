@@ -42,6 +42,7 @@ func Run(t *testing.T, open Open) {
 		{"Refresh", testRefresh},
 		{"RefreshWhileOpen", testRefreshWhileOpen},
 		{"Checked", testChecked},
+		{"Peek", testPeek},
 		{"Clear", testClear},
 		{"RandomAgainstMap", testRandomAgainstMap},
 	}

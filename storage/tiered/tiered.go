@@ -105,6 +105,17 @@ func (s *Store) Get(k storage.Key) (storage.Object, error) {
 	return nil, storage.ErrNotFound
 }
 
+// Peek implements storage.Store: the copy above, then the one below.
+func (s *Store) Peek(k storage.Key) []storage.Copy {
+	var copies []storage.Copy
+	for _, store := range []storage.Store{s.memory, s.disk} {
+		if store != nil {
+			copies = append(copies, store.Peek(k)...)
+		}
+	}
+	return copies
+}
+
 // Create implements storage.Store. It fails only if neither store takes the
 // object: with ErrTooLarge if that is what both say, and otherwise ErrFull.
 func (s *Store) Create(k storage.Key, m *storage.Meta) (storage.Writer, error) {
