@@ -52,6 +52,7 @@ type fill struct {
 	epoch   string        // the purge log when the fill began
 	stamp   uint64        // the version in force then (promise P3)
 	grouped uint64        // likewise for invalidated groups
+	began   time.Time
 	out     *http.Request
 	cancel  context.CancelCauseFunc
 	// refs counts the goroutine, the owner and the readers; the last one
@@ -147,7 +148,7 @@ func (e *Engine) newFill(t *transaction) *fill {
 	epoch, applied := e.Purges.Position()
 	f := &fill{
 		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list, portion: t.portion,
-		epoch: epoch, stamp: applied, grouped: e.groups.stamp(), cancel: cancel,
+		epoch: epoch, stamp: applied, grouped: e.groups.stamp(), began: time.Now(), cancel: cancel,
 		ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)
@@ -251,7 +252,7 @@ func (f *fill) settled() {
 // relay is what becomes of a fill whose store takes no more: others do not wait
 // for it.
 func (f *fill) relay() {
-	f.e.unshared.add(f.key, time.Now())
+	f.e.unshared.add(f.key, time.Now(), ReasonTooLarge, f.verdict)
 	f.settled()
 }
 

@@ -38,7 +38,8 @@ func (t *transaction) keep(before unsafeFill, out *http.Request, response *http.
 	primary := t.req.keyText()
 	f := &fill{
 		e: t.e, req: t.req, primary: primary, key: storage.KeyOf(primary),
-		epoch: before.epoch, stamp: before.stamp, grouped: before.group, out: out, cancel: func(error) {}, ready: make(chan struct{}),
+		epoch: before.epoch, stamp: before.stamp, grouped: before.group, began: before.asked,
+		out: out, cancel: func(error) {}, ready: make(chan struct{}),
 	}
 	f.refs.Store(2)
 	if !t.e.beginKept(f) {

@@ -49,7 +49,13 @@ func (e *Engine) hinted(site, host, target string) (primary string, ok bool) {
 		return "", false
 	}
 	defer func() { _ = o.Close() }()
-	m := o.Meta()
+	return byHint(o.Meta(), site, host, target)
+}
+
+// byHint is the primary key that m, what is stored under searchKey, makes of a
+// target.
+func byHint(m *storage.Meta, site, host, target string) (primary string, ok bool) {
+	path, _, _ := strings.Cut(target, "?")
 	if m.Site != site || m.Host != host || m.Target != path {
 		return "", false
 	}

@@ -195,13 +195,10 @@ func (t *transaction) judge() step {
 		return t.absent(ReasonPurged)
 	}
 	t.soft = soft
-	t.invalid = !t.e.groups.valid(meta)
-	if t.invalid || !t.e.Purges.Trusted(t.now) {
+	if t.invalid = !t.e.groups.valid(meta); t.invalid {
 		return t.expired()
 	}
-	directives := meta.Stored.SpareImmutable(t.now, t.directives,
-		func() http.Header { return rfc9111.ParseFields(meta.Header) }, t.req.Site.Policy)
-	switch meta.Stored.Reuse(t.now, directives, t.req.Site.Policy, t.soft) {
+	switch t.e.reuse(meta, t.req, t.directives, t.now, t.soft) {
 	case rfc9111.Fresh:
 		return t.fromStore(OutcomeHit, ReasonFresh)
 	case rfc9111.StaleWhileRevalidate:
@@ -213,6 +210,16 @@ func (t *transaction) judge() step {
 	default:
 		return t.expired()
 	}
+}
+
+// reuse is what a stored object is good for at now. On a node that does not
+// trust its view of the log it has to be validated (promise P4).
+func (e *Engine) reuse(m *storage.Meta, req *Request, d rfc9111.Directives, now time.Time, soft bool) rfc9111.Reuse {
+	if !e.Purges.Trusted(now) {
+		return rfc9111.Revalidate
+	}
+	d = m.Stored.SpareImmutable(now, d, func() http.Header { return rfc9111.ParseFields(m.Header) }, req.Site.Policy)
+	return m.Stored.Reuse(now, d, req.Site.Policy, soft)
 }
 
 // purged compares an object with the purges, and remembers the version so that

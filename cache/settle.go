@@ -32,7 +32,7 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 	}
 	f.result, f.why, f.response = resultPrivate, why, response
 	if why == ReasonTooLarge || f.verdict == rfc9111.RefusedPartial || provesUnshared(f.verdict, f.status) {
-		f.e.unshared.add(f.key, arrived)
+		f.e.unshared.add(f.key, arrived, why, f.verdict)
 	}
 	if f.base != nil && f.status < http.StatusInternalServerError && !f.detached.Load() {
 		// Upstream has said that there is something else now, so that the

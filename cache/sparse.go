@@ -77,7 +77,20 @@ func (s *sparse) blockPortion(at int64) *portion {
 
 // missing gives the first byte wanted that is neither stored nor arriving with
 // the fill that was joined. It looks at no more than missingBlocksMax blocks.
-func (s *sparse) missing() (at int64, missing bool) {
+func (s *sparse) missing() (at int64, missing bool) { return s.lacks(s.stored) }
+
+// stored says whether a block is stored.
+func (s *sparse) stored(block rfc9110.Range) bool {
+	o := s.open(block)
+	if o == nil {
+		return false
+	}
+	_ = o.Close()
+	return true
+}
+
+// lacks is missing with another way to look for a block.
+func (s *sparse) lacks(stored func(block rfc9110.Range) bool) (at int64, missing bool) {
 	looked := 0
 	for _, r := range s.wanted {
 		for at := r.Start; at < r.Start+r.Length; {
@@ -89,11 +102,9 @@ func (s *sparse) missing() (at int64, missing bool) {
 				return 0, false
 			}
 			block := s.block(at)
-			o := s.open(block)
-			if o == nil {
+			if !stored(block) {
 				return at, true
 			}
-			_ = o.Close()
 			at = block.Start + block.Length
 		}
 	}

@@ -17,46 +17,67 @@ const unsharedMax = 1 << 16
 type unshared struct {
 	lifetime time.Duration
 
-	// mu guards until. Nothing blocks under it.
-	mu    sync.Mutex
-	until map[storage.Key]time.Time
+	// mu guards keys. Nothing blocks under it.
+	mu   sync.Mutex
+	keys map[storage.Key]refusal
+}
+
+// refusal is why a key is remembered, and until when.
+type refusal struct {
+	until   time.Time
+	why     Reason
+	verdict rfc9111.StoreVerdict // for ReasonUncacheable
+}
+
+// ofWhole says whether the refusal holds for a request for the whole as well,
+// and not only for parts.
+func (r refusal) ofWhole() bool {
+	return r.why != ReasonPartial && r.verdict != rfc9111.RefusedPartial
 }
 
 func newUnshared(lifetime time.Duration) *unshared {
-	return &unshared{lifetime: lifetime, until: make(map[storage.Key]time.Time)}
+	return &unshared{lifetime: lifetime, keys: make(map[storage.Key]refusal)}
 }
 
 // has says whether the key is remembered at now.
 func (u *unshared) has(k storage.Key, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	until, found := u.until[k]
-	if found && !now.Before(until) {
-		delete(u.until, k)
+	r, found := u.keys[k]
+	if found && !now.Before(r.until) {
+		delete(u.keys, k)
 		return false
 	}
 	return found
 }
 
-// add remembers a key. When there is no room, some other key is forgotten: at
-// worst its next requests wait for one another once.
-func (u *unshared) add(k storage.Key, now time.Time) {
+// peek gives what is remembered of the key at now, and forgets nothing.
+func (u *unshared) peek(k storage.Key, now time.Time) (r refusal, found bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.until) >= unsharedMax {
-		for other := range u.until {
-			delete(u.until, other)
+	r, found = u.keys[k]
+	return r, found && now.Before(r.until)
+}
+
+// add remembers a key. When there is no room, some other key is forgotten: at
+// worst its next requests wait for one another once.
+func (u *unshared) add(k storage.Key, now time.Time, why Reason, verdict rfc9111.StoreVerdict) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.keys) >= unsharedMax {
+		for other := range u.keys {
+			delete(u.keys, other)
 			break
 		}
 	}
-	u.until[k] = now.Add(u.lifetime)
+	u.keys[k] = refusal{until: now.Add(u.lifetime), why: why, verdict: verdict}
 }
 
 // remove forgets a key: its response was stored.
 func (u *unshared) remove(k storage.Key) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	delete(u.until, k)
+	delete(u.keys, k)
 }
 
 // provesUnshared says whether a refusal is about the response, and so about the
