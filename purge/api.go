@@ -31,6 +31,9 @@ type APIOptions struct {
 	Append func(context.Context, Record) (version uint64, err error)
 	// Nodes has the receipts.
 	Nodes *Nodes
+	// Explain answers GET /v1/explain once the token has been checked. Default:
+	// there is no such path.
+	Explain http.Handler
 	// AppendTimeout bounds one call of Append. Default 5 s.
 	AppendTimeout time.Duration
 	// Log receives one line a call. Default: discard.
@@ -54,6 +57,7 @@ func (o APIOptions) withDefaults() (APIOptions, error) {
 //	    &timeout=2s            has applied it, or 504 with "missing" and "error" besides: the purge
 //	                           stays accepted, and nodes that were away apply it when they are back
 //	GET  /v1/nodes             200 {"nodes":[{"node","applied","seen"}…]}
+//	GET  /v1/explain?url=…     APIOptions.Explain
 //
 // With "Accept: application/x-ndjson" a waiting POST answers 200 at once and
 // writes a line as soon as there is something to say: {"version":N}, then each
@@ -139,9 +143,27 @@ func (a *API) route(c *call) {
 		if a.allowed(c, http.MethodGet, http.MethodHead) {
 			c.reply(http.StatusOK, nodesAnswer{a.Nodes.List()})
 		}
+	case "/v1/explain":
+		if a.Explain == nil {
+			c.noSuchPath()
+			return
+		}
+		if a.allowed(c, http.MethodGet, http.MethodHead) {
+			a.Explain.ServeHTTP(c, c.request)
+		}
 	default:
-		c.reply(http.StatusNotFound, answer{Error: "no such path: the API has /v1/purges and /v1/nodes"})
+		c.noSuchPath()
 	}
+}
+
+func (c *call) noSuchPath() {
+	c.reply(http.StatusNotFound, answer{Error: "no such path: the API has /v1/purges, /v1/nodes and /v1/explain"})
+}
+
+// WriteHeader keeps the status for the audit line.
+func (c *call) WriteHeader(status int) {
+	c.status = status
+	c.ResponseWriter.WriteHeader(status)
 }
 
 // allowed checks method and token, and answers if either is wrong.
@@ -245,9 +267,8 @@ func (c *call) refuse(err error) {
 	}
 }
 
-// reply writes one JSON object, and keeps the status for the audit line.
+// reply writes one JSON object.
 func (c *call) reply(status int, body any) {
-	c.status = status
 	c.Header().Set("Content-Type", "application/json")
 	c.WriteHeader(status)
 	c.line(body)

@@ -216,6 +216,30 @@ func TestAPIWithoutItsLog(t *testing.T) {
 	}
 }
 
+// What explains stands behind the same token, and its calls are in the audit log.
+func TestAPIExplains(t *testing.T) {
+	c := newControl(t)
+	if w := c.call("GET", "/v1/explain?url=x", ""); w.Code != 404 || !strings.Contains(w.Body.String(), "no such path") {
+		t.Errorf("without Explain: %d %s", w.Code, w.Body)
+	}
+	c.API.Explain = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprint(w, r.URL.Query().Get("url"))
+	})
+	if w := c.call("GET", "/v1/explain?url=x", ""); w.Code != 418 || w.Body.String() != "x" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if w := c.call("GET", "/v1/explain?url=x", "", "Authorization: Bearer guess"); w.Code != 401 || w.Body.String() == "x" {
+		t.Errorf("another token: %d %s", w.Code, w.Body)
+	}
+	if w := c.call("POST", "/v1/explain?url=x", ""); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d %v", w.Code, w.Header())
+	}
+	if audit := c.audit.String(); !strings.Contains(audit, `path=/v1/explain status=418`) {
+		t.Errorf("audit log:\n%s", audit)
+	}
+}
+
 func TestAPINeedsAToken(t *testing.T) {
 	if _, err := purge.NewAPI(purge.APIOptions{Append: memlog.New("e").Append, Nodes: purge.NewNodes(purge.NodesOptions{})}); err == nil {
 		t.Error("an API that anybody may call was made")

@@ -79,8 +79,7 @@ func (a *API) await(c *call) {
 func (a *API) awaitLines(ctx context.Context, c *call) {
 	flush := http.NewResponseController(c.ResponseWriter).Flush
 	c.Header().Set("Content-Type", ndjson)
-	c.status = http.StatusOK
-	c.WriteHeader(c.status)
+	c.WriteHeader(http.StatusOK)
 	say := func(line any) {
 		c.line(line)
 		_ = flush()
