@@ -28,6 +28,7 @@ type commands struct {
 	Control controlCommand `cmd:"" help:"Run the control of a configuration: purge log and API."`
 	Router  routerCommand  `cmd:"" help:"Run the router of a configuration."`
 	Purge   purgeCommand   `cmd:"" help:"Purge a site's content from every node."`
+	Explain explainCommand `cmd:"" help:"Say what every node knows of a URL, and what a request for it would get."`
 	Measure measureCommand `cmd:"" help:"Measure a running lab from every region's simulated client."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
 	Version versionCommand `cmd:"" help:"Say which build this is."`

@@ -36,6 +36,9 @@ func TestCommandLine(t *testing.T) {
 		{"purge --control http://127.0.0.1:1 url /a", 1, "--site is needed"},
 		{"purge --control http://127.0.0.1:1 --site s url /a", 1, "token"},
 		{"measure", 1, "weir lab"},
+		{"explain /a", 1, "weir lab"},
+		{"explain", 2, "<url>"},
+		{"explain --control http://127.0.0.1:1 http://h/a", 1, "token"},
 	} {
 		var out bytes.Buffer
 		code := run(&environment{ctx: t.Context(), out: &out, errors: &out}, strings.Fields(test.args))

@@ -212,6 +212,7 @@ func TestExampleAsProcesses(t *testing.T) {
 		t.Errorf("a purge with iad away: %v\n%s", err, said)
 	}
 	want("purged", ams+"/a", "/a 1", "fwd=miss")
+	wantExplained(t, at("127.0.0.1:7400"), token, ams+"/a")
 
 	control.kill()
 	control = startProcess(t, "control", "--config", file)
@@ -222,6 +223,21 @@ func TestExampleAsProcesses(t *testing.T) {
 
 	for _, p := range []*process{router, edges["ams"], edges["iad"], edges["sin"], shield, control} {
 		p.stop()
+	}
+}
+
+// wantExplained explains a URL that ams and the shield have, while iad is away.
+func wantExplained(t *testing.T, control, token, url string) {
+	t.Helper()
+	said, err := weirCommand(t.Context(), "explain", "--control", control, "--token-file", token, url).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Errorf("explained with iad away: %v", err)
+	}
+	for _, want := range []string{"  ams: hit from ", "  shield-1: hit from ", "  iad: away: it is not connected", "nothing from iad\n"} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("no %q in what was explained with iad away:\n%s", want, said)
+		}
 	}
 }
 

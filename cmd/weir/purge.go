@@ -73,16 +73,22 @@ func (c *purgeCommand) client() (purge.Client, string, error) {
 	if c.Site == "" {
 		return purge.Client{}, "", errors.New("--site is needed with --control")
 	}
+	token, err := apiToken(c.TokenFile)
+	return purge.Client{URL: c.Control, Token: token}, c.Site, err
+}
+
+// apiToken is the token for a control that is named.
+func apiToken(file string) (string, error) {
 	token := os.Getenv("WEIR_TOKEN")
-	if c.TokenFile != "" {
-		text, err := os.ReadFile(c.TokenFile)
+	if file != "" {
+		text, err := os.ReadFile(file)
 		if err != nil {
-			return purge.Client{}, "", fmt.Errorf("--token-file: %w", err)
+			return "", fmt.Errorf("--token-file: %w", err)
 		}
 		token = strings.TrimSpace(string(text))
 	}
 	if token == "" {
-		return purge.Client{}, "", errors.New("--control needs a token: give --token-file, or set WEIR_TOKEN")
+		return "", errors.New("--control needs a token: give --token-file, or set WEIR_TOKEN")
 	}
-	return purge.Client{URL: c.Control, Token: token}, c.Site, nil
+	return token, nil
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/internal/config"
+	"weir/internal/explain"
 	"weir/internal/telemetry"
 	"weir/purge"
 	"weir/purge/natslog"
@@ -82,8 +83,12 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	for i, s := range c.Sites {
 		sites[i] = s.Name
 	}
+	explains, err := k.explains(c)
+	if err != nil {
+		return err
+	}
 	api, err := purge.NewAPI(purge.APIOptions{
-		Sites: sites, Token: string(c.Tokens.API), Append: log.Append, Nodes: k.nodes, Log: k.log,
+		Sites: sites, Token: string(c.Tokens.API), Append: log.Append, Nodes: k.nodes, Explain: explains, Log: k.log,
 	})
 	if err != nil {
 		return err
@@ -94,6 +99,27 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	mux.Handle("/", k.telemetry.Handler())
 	k.handler = mux
 	return nil
+}
+
+// explains makes the part of the API that asks the nodes what they know of a URL.
+func (k *Control) explains(c *config.Config) (http.Handler, error) {
+	// Control sends nothing to any origin: it only wants to know whose a host is.
+	sites, err := sitesOf(c, func(*config.Site) (http.RoundTripper, error) { return nil, nil })
+	if err != nil {
+		return nil, err
+	}
+	var hosts []string
+	for _, s := range c.Sites {
+		hosts = append(hosts, s.Hosts...)
+	}
+	var nodes []explain.Node
+	for _, p := range c.PoPs {
+		nodes = append(nodes, explain.Node{Name: p.Name, Role: explain.RoleEdge, Upstream: p.Shield})
+	}
+	for _, s := range c.Shields {
+		nodes = append(nodes, explain.Node{Name: s.Name, Role: explain.RoleShield})
+	}
+	return explain.NewAPI(explain.APIOptions{Sites: sites, Hosts: hosts, Nodes: nodes, Ask: natslog.Asker(k.conn)})
 }
 
 // storingNodes are those that a purge has to reach.

@@ -25,6 +25,7 @@ type Edge struct {
 	shield  *shield.Client // nil for an edge that asks the origins itself
 	origins origins
 	server  *edge.Server
+	answers func(context.Context) error
 	admin   net.Listener
 }
 
@@ -108,6 +109,7 @@ func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 		return err
 	}
 	e.publishDerivations()
+	e.answers = e.answering(handler)
 	e.telemetry.Gauge(e.name, "weir_tunnels", "Connections that have left HTTP for another protocol.",
 		func() float64 { return float64(handler.Tunnels()) })
 	certificate := env.Certificate
@@ -146,7 +148,7 @@ func (e *Edge) AdminAddr() string { return addrOf(e.admin) }
 // Run serves until ctx ends and gives everything back.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.closeUpstream()
-	serve := []func(context.Context) error{e.server.Run}
+	serve := []func(context.Context) error{e.server.Run, e.answers}
 	if e.admin != nil {
 		serve = append(serve, func(ctx context.Context) error { return serveHTTP(ctx, e.admin, e.telemetry.Handler(), e.log) })
 	}

@@ -21,8 +21,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/cache"
+	"weir/cache/httpcache"
 	"weir/cache/rfc9111"
 	"weir/internal/config"
+	"weir/internal/explain"
 	"weir/internal/telemetry"
 	"weir/internal/vfs"
 	"weir/purge"
@@ -205,6 +207,13 @@ func (t *tier) publish() {
 			return 0
 		})
 	t.telemetry.Check("purges", t.follower.Healthy)
+}
+
+// answering tells control what this node knows of a URL (weir explain).
+func (t *tier) answering(h *httpcache.Handler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return natslog.AnswerQuestions(ctx, t.conn, t.name, explain.Answerer(h), nil)
+	}
 }
 
 // run follows the purge log and serves until ctx ends, then stops in order:

@@ -15,6 +15,7 @@ import (
 type Shield struct {
 	*tier
 	server  *shield.Server
+	answers func(context.Context) error
 	origins origins
 }
 
@@ -48,6 +49,7 @@ func (s *Shield) bind(c *config.Config, conf *config.Shield, env Env) error {
 	if err != nil {
 		return err
 	}
+	s.answers = s.answering(handler)
 	s.server, err = shield.Listen(conf.Listen, shield.ServerOptions{
 		Handler: handler, Token: string(c.Tokens.Tier), Purges: s.index, Admin: s.telemetry.Handler(), Log: s.log,
 		ConnectionsMax: (len(c.PoPs) + 1) * c.Limits.UpstreamConnectionsMax, ShutdownTimeout: s.stopTimeout,
@@ -60,5 +62,5 @@ func (s *Shield) Addr() string { return s.server.Addr() }
 
 // Run serves until ctx ends and gives everything back.
 func (s *Shield) Run(ctx context.Context) error {
-	return errors.Join(s.run(ctx, s.server.Run), s.origins.Close())
+	return errors.Join(s.run(ctx, s.server.Run, s.answers), s.origins.Close())
 }
