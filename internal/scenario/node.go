@@ -51,6 +51,7 @@ type running struct {
 	index    *purge.Index
 	store    storage.Store
 	engine   *cache.Engine
+	handler  *httpcache.Handler
 	upstream upstream
 	server   *server
 	unfollow context.CancelFunc
@@ -134,6 +135,7 @@ func (n *node) serve() error {
 	if err != nil {
 		return err
 	}
+	r.handler = handler
 	l := n.cluster.network.listen(n.name)
 	if face == httpcache.FaceClients {
 		r.server = serve(l, handler, n.cluster.alarm)

@@ -34,6 +34,9 @@
 //	sleep 10s               lets time pass
 //	purge scope=S targets=(/a,/b) [mode=soft] [site=S] [wait=D]
 //	                        calls control's API; a JSON body can be the input
+//	explain path=/a [host=H]
+//	                        what a request would get from each node, without
+//	                        making it; input is header lines
 //	applied                 the purge version of each node
 //	stored                  how many objects each node's store has
 //	cut NODE, heal NODE     its way to the purge log; lag NODE by=D
@@ -147,6 +150,8 @@ func (s *script) command(name string, a *args) (string, error) {
 		return s.sleep(a)
 	case "purge":
 		return s.purge(a)
+	case "explain":
+		return s.explain(a)
 	case "applied":
 		return s.cluster.applied(), nil
 	case "stored":
