@@ -12,16 +12,17 @@ import (
 	"weir/internal/ready"
 )
 
-// example command of the README and what it shows of its output: lines in
-// order, with "..." for any number of others.
+// example command of a page and what it shows of its output: lines in order,
+// with "..." for any number of others, or at the end of one for its rest.
 type shown struct {
 	command string
 	output  []string
 }
 
-func readmeCommands(t *testing.T) []shown {
+// commandsOf are the commands of a page, in its order.
+func commandsOf(t *testing.T, page string) []shown {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,8 @@ func plain(line string) string {
 	return strings.Join(strings.Fields(line), " ")
 }
 
-// The README's commands do what it shows, on a lab with ports of its own.
+// The commands of the README, and then those of the other pages, do what is
+// shown, on a lab with ports of its own.
 func TestReadme(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
@@ -67,10 +69,11 @@ func TestReadme(t *testing.T) {
 	here := strings.NewReplacer(
 		"http://127.0.0.1:8400", found.Router, "http://127.0.0.1:8410", found.PoPs[0].HTTP,
 		"https://127.0.0.1:8421", found.PoPs[1].HTTPS, "~/.cache", cache, "bin/weir", os.Args[0])
-	commands := readmeCommands(t)
-	if len(commands) < 5 {
-		t.Fatalf("%d commands in the README; want five or more", len(commands))
+	commands := commandsOf(t, "../../README.md")
+	if len(commands) < 6 {
+		t.Fatalf("%d commands in the README; want six or more", len(commands))
 	}
+	commands = append(commands, commandsOf(t, "../../docs/operating.md")...)
 	for _, c := range commands {
 		run := exec.CommandContext(t.Context(), "sh", "-c", here.Replace(c.command))
 		run.Env = append(os.Environ(), asWeir+"=1")
@@ -84,6 +87,12 @@ func TestReadme(t *testing.T) {
 	lab.stop()
 }
 
+// isLike says whether a line is the one shown, or begins so.
+func isLike(line, shown string) bool {
+	begin, isBegin := strings.CutSuffix(shown, " ...")
+	return plain(line) == plain(shown) || isBegin && strings.HasPrefix(plain(line), plain(begin))
+}
+
 // checkShown looks for the lines shown, each after the one before.
 func checkShown(t *testing.T, c shown, said string) {
 	t.Helper()
@@ -94,7 +103,7 @@ next:
 			continue
 		}
 		for i, line := range rest {
-			if plain(line) == plain(want) {
+			if isLike(line, want) {
 				rest = rest[i+1:]
 				continue next
 			}
