@@ -104,7 +104,7 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 // explains makes the part of the API that asks the nodes what they know of a URL.
 func (k *Control) explains(c *config.Config) (http.Handler, error) {
 	// Control sends nothing to any origin: it only wants to know whose a host is.
-	sites, err := sitesOf(c, func(*config.Site) (http.RoundTripper, error) { return nil, nil })
+	sites, err := sitesOf(c, nil, func(*config.Site) (http.RoundTripper, error) { return nil, nil })
 	if err != nil {
 		return nil, err
 	}
