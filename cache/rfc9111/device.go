@@ -2,6 +2,7 @@ package rfc9111
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -35,6 +36,39 @@ func ParseDevice(name string) (Device, error) {
 		}
 	}
 	return 0, fmt.Errorf("device class %q is none of desktop, mobile, tablet", name)
+}
+
+// DeviceField is the request field in which an origin is told the device class
+// of a client, where that is in the key, and a shield by an edge. A client's own
+// counts for nothing.
+const DeviceField = "X-Device-Class"
+
+// deviceOther is the class of all devices that a policy does not tell apart.
+const deviceOther = "other"
+
+// Class is the device class of a client's request as it is in the key; "" where
+// it is not.
+func (k *KeyPolicy) Class(req Fields) string {
+	if len(k.Devices) == 0 {
+		return ""
+	}
+	if d := DeviceOf(req); slices.Contains(k.Devices, d) {
+		return d.String()
+	}
+	return deviceOther
+}
+
+// ClassTold is Class for a request that an edge has sent, whose DeviceField can
+// be believed. One without it has not been told apart before.
+func (k *KeyPolicy) ClassTold(req Fields) string {
+	told := req.Values(DeviceField)
+	if len(k.Devices) == 0 || len(told) != 1 {
+		return k.Class(req)
+	}
+	if d, err := ParseDevice(told[0]); err == nil && slices.Contains(k.Devices, d) {
+		return told[0]
+	}
+	return deviceOther
 }
 
 // userAgentBytesMax is how much of User-Agent is looked at.

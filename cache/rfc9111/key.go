@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,8 +67,8 @@ type KeyPolicy struct {
 	// Headers, Cookies: names of those whose values are in the key. Headers
 	// are normalised as by Variant.
 	Headers, Cookies []string
-	// Devices are the device classes that are told apart; the rest are one.
-	// Empty: all are one.
+	// Devices are the device classes that are told apart; the rest are one,
+	// "other". Empty: all are one, and none is told to the origin.
 	Devices []Device
 }
 
@@ -89,23 +90,37 @@ func (k *KeyPolicy) Check() error {
 			return fmt.Errorf("key policy: %q is no name of a header or cookie", name)
 		}
 	}
+	for _, name := range k.Headers {
+		if neverKeyed(name) {
+			return fmt.Errorf("key policy: the header %s cannot be in a key", name)
+		}
+	}
 	return nil
 }
 
-// Key gives the target as the key and the origin have it, and what else is in
-// the key: extra is "" if nothing is. Under one policy two requests get the same
-// pair only if all that the policy names is the same in both. It allocates only
-// what it changes.
+// neverKeyed lists the headers that a fill has of its own, or never has, and
+// those for which KeyPolicy has a word of its own.
+func neverKeyed(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	switch name {
+	case "Cookie", "Host", "Range", "Cache-Control", "Pragma", "Expect", "Content-Length", "Via", LoopField, DeviceField:
+		return true
+	}
+	return strings.HasPrefix(name, "If-") || strings.HasPrefix(name, ownPrefix) || slices.Contains(hopByHop[:], name)
+}
+
+// Extra gives what else is in the key, "" if nothing is: under one policy two
+// requests get the same text only if all that the policy names is the same in
+// both. class is the device class, see Class.
 //
 //	name "=" length ":" value ";"     a header (lower case), as in Variant
 //	"@" name "=" length ":" value ";" a cookie
 //	name "#" SHA-256 ";"              either, where the value is above 1024 bytes
 //	name "-;"                         either, where it is not there
 //	"~" class ";"                     the device class
-func (k *KeyPolicy) Key(target string, req Fields) (_ string, extra string) {
-	target = k.target(target)
+func (k *KeyPolicy) Extra(req Fields, class string) string {
 	if len(k.Headers) == 0 && len(k.Cookies) == 0 && len(k.Devices) == 0 {
-		return target, ""
+		return ""
 	}
 	var text, value []byte
 	for _, name := range k.Headers {
@@ -121,13 +136,9 @@ func (k *KeyPolicy) Key(target string, req Fields) (_ string, extra string) {
 		text = appendKeyed(append(append(text, '@'), name...), value, there)
 	}
 	if len(k.Devices) > 0 {
-		class := "other"
-		if d := DeviceOf(req); slices.Contains(k.Devices, d) {
-			class = d.String()
-		}
 		text = append(append(append(text, '~'), class...), ';')
 	}
-	return target, string(text)
+	return string(text)
 }
 
 func appendKeyed(text, value []byte, there bool) []byte {
@@ -144,9 +155,14 @@ func appendKeyed(text, value []byte, there bool) []byte {
 	return append(text, ';')
 }
 
-// target applies the policy to the query of a target.
-func (k *KeyPolicy) target(target string) string {
-	if k.Query == QueryAll && !k.SortQuery {
+// RewritesQuery says whether Target can change a query at all.
+func (k *KeyPolicy) RewritesQuery() bool { return k.Query != QueryAll || k.SortQuery }
+
+// Target gives a target as the key, the origin and purges have it: with those
+// parameters of its query that are in the key. What it gives, it gives again.
+// It allocates only what it changes.
+func (k *KeyPolicy) Target(target string) string {
+	if !k.RewritesQuery() {
 		return target
 	}
 	path, query, found := strings.Cut(target, "?")
@@ -182,9 +198,44 @@ func paramName(param string) string {
 	return formDecode(name)
 }
 
-// CookieField gives the Cookie field that has only the cookies in the key, as a
-// fill may send it; "" if there is none.
-func (k *KeyPolicy) CookieField(req Fields) string {
+// Forward makes the header of a fill say what is in the key of req, and no more
+// than that where a client could: the headers in the key as they are in it, of
+// the cookies none but those, and the device class in DeviceField. Another
+// spelling of a header in the key would be the same to an origin behind CGI.
+func (k *KeyPolicy) Forward(h http.Header, req Fields, class string) {
+	for _, name := range k.Headers {
+		folded := foldName(name)
+		for other := range h {
+			if foldName(other) == folded {
+				delete(h, other)
+			}
+		}
+	}
+	for _, name := range k.Headers {
+		p := Policy{}
+		if value, there := p.appendSelecting(nil, strings.ToLower(name), req); there {
+			h.Set(name, string(value))
+		}
+	}
+	if len(k.Cookies) > 0 {
+		delete(h, "Cookie")
+		if field := k.cookieField(req); field != "" {
+			h.Set("Cookie", field)
+		}
+	}
+	if class != "" {
+		h.Set(DeviceField, class)
+	}
+}
+
+// Names says whether a header is in the key.
+func (k *KeyPolicy) Names(header string) bool {
+	return slices.ContainsFunc(k.Headers, func(name string) bool { return strings.EqualFold(name, header) })
+}
+
+// cookieField gives the Cookie field that has only the cookies in the key; ""
+// if there is none.
+func (k *KeyPolicy) cookieField(req Fields) string {
 	var field []byte
 	for _, name := range k.Cookies {
 		value, there := cookieOf(req, name)

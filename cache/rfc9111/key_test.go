@@ -1,7 +1,9 @@
 package rfc9111
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,18 +39,21 @@ func TestKeyTarget(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			target, extra := tt.k.Key(tt.target, header())
-			if target != tt.want || extra != "" {
-				t.Errorf("got %q and %q, want %q", target, extra, tt.want)
+			target := tt.k.Target(tt.target)
+			if target != tt.want {
+				t.Errorf("got %q, want %q", target, tt.want)
 			}
-			if again, _ := tt.k.Key(target, header()); again != target {
+			if target != tt.target && !tt.k.RewritesQuery() {
+				t.Error("rewritten, though RewritesQuery denies it")
+			}
+			if again := tt.k.Target(target); again != target {
 				t.Errorf("%q becomes %q", target, again)
 			}
 		})
 	}
 	h := header("Cookie", "a=b")
 	k := KeyPolicy{}
-	if n := testing.AllocsPerRun(100, func() { k.Key("/a?b=1", h) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { k.Extra(h, k.Class(h)); k.Target("/a?b=1") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -78,20 +83,67 @@ func TestKeyExtra(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if target, got := tt.k.Key("/a?b", tt.req); got != tt.want || target != "/a?b" {
-				t.Errorf("got %q for %q, want %q", got, target, tt.want)
+			class := tt.k.Class(tt.req)
+			if got := tt.k.Extra(tt.req, class); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			sent := header("Cookie", "other=1", "X_Plan", "x", "X-Device-Class", "tablet")
+			tt.k.Forward(sent, tt.req, class)
+			if got := tt.k.Extra(sent, tt.k.ClassTold(sent)); len(tt.k.Cookies) > 0 || len(tt.k.Devices) > 0 {
+				if got != tt.want {
+					t.Errorf("the next tier gets %q, want %q", got, tt.want)
+				}
 			}
 		})
 	}
 }
 
-func TestCookieField(t *testing.T) {
-	k := KeyPolicy{Cookies: []string{"b", "a", "c"}}
-	if got := k.CookieField(header("Cookie", "x=1; a=2; b=3; a=4")); got != "b=3; a=2" {
-		t.Errorf("got %q", got)
+// A fill says what is in the key, and of cookies, of other spellings of a header
+// in the key and of the device class nothing else.
+func TestKeyForward(t *testing.T) {
+	everything := KeyPolicy{Headers: []string{"x-plan"}, Cookies: []string{"b", "a", "c"}, Devices: []Device{DeviceMobile}}
+	asked := header("Cookie", "x=1; a=2; b=3; a=4", "X-Plan", " gold ,b", "X_Plan", "free", "X-Device-Class", "mobile", "X-Other", "1")
+	for _, tt := range []struct {
+		name string
+		k    KeyPolicy
+		req  http.Header
+		want http.Header
+	}{
+		{"nothing in the key", KeyPolicy{}, asked, asked},
+		{"everything", everything, asked, header("Cookie", "b=3; a=2", "X-Plan", "gold,b", "X-Device-Class", "other", "X-Other", "1")},
+		{"nothing there", everything, header("Cookie", "x=1", "X_plan", "free"), header("X-Device-Class", "other")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sent := tt.req.Clone()
+			tt.k.Forward(sent, tt.req, tt.k.Class(tt.req))
+			if !maps.EqualFunc(sent, tt.want, slices.Equal) {
+				t.Errorf("got %v, want %v", sent, tt.want)
+			}
+		})
 	}
-	if got := k.CookieField(header()); got != "" {
-		t.Errorf("got %q", got)
+}
+
+// An edge's word on the device class counts, as far as the policy has the class.
+func TestClassTold(t *testing.T) {
+	k := KeyPolicy{Devices: []Device{DeviceMobile, DeviceTablet}}
+	for _, tt := range []struct {
+		name string
+		k    KeyPolicy
+		req  http.Header
+		want string
+	}{
+		{"told", k, header(DeviceField, "tablet", "Sec-Ch-Ua-Mobile", "?1"), "tablet"},
+		{"told: none of them", k, header(DeviceField, "other", "Sec-Ch-Ua-Mobile", "?1"), "other"},
+		{"told: not told apart here", k, header(DeviceField, "desktop"), "other"},
+		{"told: no class", k, header(DeviceField, "watch"), "other"},
+		{"not told", k, header("Sec-Ch-Ua-Mobile", "?1"), "mobile"},
+		{"not in the key", KeyPolicy{}, header(DeviceField, "tablet"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.k.ClassTold(tt.req); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -108,6 +160,10 @@ func TestKeyPolicyCheck(t *testing.T) {
 		{"parameter without name", KeyPolicy{Query: QueryOnly, Params: []string{""}}, false},
 		{"no header name", KeyPolicy{Headers: []string{"a b"}}, false},
 		{"no cookie name", KeyPolicy{Cookies: []string{"a=b"}}, false},
+		{"a header that has its own word", KeyPolicy{Headers: []string{"cookie"}}, false},
+		{"a header that a fill has of its own", KeyPolicy{Headers: []string{"if-none-match"}}, false},
+		{"a header of one connection", KeyPolicy{Headers: []string{"Te"}}, false},
+		{"a header of the tiers", KeyPolicy{Headers: []string{"weir-applied"}}, false},
 		{"limits: headers", KeyPolicy{Headers: make([]string, keyNamesMax+1)}, false},
 	}
 	for _, tt := range tests {
@@ -181,14 +237,19 @@ func FuzzKey(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query1, header1, cookie1, query2, header2, cookie2 string) {
 		one := http.Header{"X": {header1}, "Cookie": {cookie1}}
 		two := http.Header{"X": {header2}, "Cookie": {cookie2}}
-		target1, extra1 := k.Key("/?"+query1, one)
-		target2, extra2 := k.Key("/?"+query2, two)
-		if again, _ := k.Key(target1, one); again != target1 {
+		target1, target2 := k.Target("/?"+query1), k.Target("/?"+query2)
+		extra1, extra2 := k.Extra(one, ""), k.Extra(two, "")
+		if again := k.Target(target1); again != target1 {
 			t.Fatalf("%q becomes %q", target1, again)
 		}
-		same := Variant(k.Headers, one) == Variant(k.Headers, two) && k.CookieField(one) == k.CookieField(two)
+		same := Variant(k.Headers, one) == Variant(k.Headers, two) && k.cookieField(one) == k.cookieField(two)
 		if (extra1 == extra2) != same {
 			t.Fatalf("%q and %q, but the same is %v", extra1, extra2, same)
+		}
+		sent := one.Clone()
+		k.Forward(sent, one, "")
+		if again := k.Extra(sent, ""); again != extra1 {
+			t.Fatalf("%q becomes %q at the next tier", extra1, again)
 		}
 		if query1 == query2 && target1 != target2 {
 			t.Fatalf("%q and %q", target1, target2)

@@ -7,7 +7,7 @@
 // Nothing here locks, logs, sleeps or asks the time: rules take fields and
 // `now` and return a named verdict. Life of a response, in their words:
 //
-//	is asked for  KeyPolicy.Key, Looped, RequestDirectives, Policy.Negotiate
+//	is asked for  KeyPolicy.Target, KeyPolicy.Extra, TrustOf, Looped, RequestDirectives, Policy.Negotiate
 //	arrives       Storable, StorablePart, StorablePost, VaryFields, Policy.Variant, Tags,
 //	              CacheGroups, ParseNoVarySearch, NewStored, StoredFields, AppendFields
 //	is used       RequestDirectives, Stored.SpareImmutable, Stored.Reuse, EachField, CacheStatus
