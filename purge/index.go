@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"weir/cache/rfc9111"
 )
 
 // IndexOptions sets the limits of an Index. The zero value gives the defaults.
@@ -20,11 +22,17 @@ type IndexOptions struct {
 	// prefixes may have: a look-up probes once for each. Beyond it, a prefix
 	// is cut to the next shorter length there is. Default 256.
 	PrefixLengthsMax int
+	// Key gives a site's key policy, or nil: what is purged by URL or prefix
+	// is what is stored for it under that policy. Default: none has one.
+	Key func(site string) *rfc9111.KeyPolicy
 }
 
 func (o IndexOptions) withDefaults() IndexOptions {
 	o.TargetsMax = cmp.Or(o.TargetsMax, 1_000_000)
 	o.PrefixLengthsMax = cmp.Or(o.PrefixLengthsMax, 256)
+	if o.Key == nil {
+		o.Key = func(string) *rfc9111.KeyPolicy { return nil }
+	}
 	return o
 }
 
@@ -190,7 +198,7 @@ func (x *Index) apply(r *Record) {
 	}
 	s := x.sites[r.Site]
 	if s == nil {
-		s = &siteIndex{entries: make(map[uint64]versions)}
+		s = &siteIndex{entries: make(map[uint64]versions), key: x.Key(r.Site)}
 		x.sites[r.Site] = s
 	}
 	before := len(s.entries)

@@ -4,6 +4,9 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"slices"
+	"strings"
+
+	"weir/cache/rfc9111"
 )
 
 // versions are the newest purges that cover something; 0 is none.
@@ -32,6 +35,8 @@ type siteIndex struct {
 	// safe. Hashes in place of texts keep a target at some 50 bytes, and the
 	// map free of pointers that the garbage collector would follow.
 	entries map[uint64]versions
+	// key is the site's key policy; nil if it has none.
+	key *rfc9111.KeyPolicy
 	// lengths are the distinct lengths of prefixes, without their host,
 	// ascending.
 	lengths []int
@@ -87,13 +92,25 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 		}
 	case ScopeURL:
 		for _, t := range r.Targets {
-			host, text := splitTarget(t)
-			s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, matched(text))), purged)
+			s.applyURL(seed, t, purged)
 		}
 	case ScopePrefix:
 		for _, t := range r.Targets {
 			s.applyPrefix(seed, t, purged, lengthsMax)
 		}
+	}
+}
+
+// applyURL covers the target as it is, and the target of the key under which
+// answers to it are stored. Both, since objects can be older than the policy.
+func (s *siteIndex) applyURL(seed maphash.Seed, target string, purged versions) {
+	host, text := splitTarget(target)
+	s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, matched(text))), purged)
+	if s.key == nil {
+		return
+	}
+	if keyed := s.key.Target(text); keyed != text {
+		s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, matched(keyed))), purged)
 	}
 }
 
@@ -111,8 +128,20 @@ func hostHash(seed maphash.Seed, host string) uint64 {
 	return maphash.String(seed, host)
 }
 
+// applyPrefix covers the prefix as it is. Where the key policy rewrites queries,
+// nobody can say what is left of the queries that begin like the prefix's: then
+// the path is covered with every query, and with none.
 func (s *siteIndex) applyPrefix(seed maphash.Seed, target string, purged versions, lengthsMax int) {
 	host, text := splitTarget(target)
+	s.raisePrefix(seed, host, text, purged, lengthsMax)
+	path, _, hasQuery := strings.Cut(text, "?")
+	if s.key != nil && s.key.RewritesQuery() && hasQuery {
+		s.raisePrefix(seed, host, path+"?", purged, lengthsMax)
+		s.raise(entryKey(ScopeURL, hostHash(seed, host), maphash.String(seed, matched(path))), purged)
+	}
+}
+
+func (s *siteIndex) raisePrefix(seed maphash.Seed, host, text string, purged versions, lengthsMax int) {
 	text = matched(text)
 	i, present := slices.BinarySearch(s.lengths, len(text))
 	switch {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/cache/rfc9111"
 	"weir/purge"
 )
 
@@ -71,6 +72,52 @@ func TestIndexScopes(t *testing.T) {
 	x.Reset("e")
 	if h, s := x.Covering("docs", "a.example", "/u?q", nil); h != 0 || s != 0 || x.Applied() != 0 {
 		t.Errorf("after Reset: %d %d, applied %d", h, s, x.Applied())
+	}
+}
+
+// A purge covers what is served for the URL that it names, whatever the site's
+// key leaves of the query, and also what was stored before the site had one.
+func TestIndexKey(t *testing.T) {
+	keys := map[string]*rfc9111.KeyPolicy{
+		"docs": {Query: rfc9111.QueryExcept, Params: []string{"utm_*"}, SortQuery: true},
+		"blog": {Query: rfc9111.QueryNone},
+	}
+	x := purge.NewIndex(purge.IndexOptions{Key: func(site string) *rfc9111.KeyPolicy { return keys[site] }})
+	records := []purge.Record{
+		rec(1, purge.ScopeURL, purge.ModeHard, "/u?utm_source=x&b=1&a=2", "//a.example/h?utm_x"),
+		rec(2, purge.ScopePrefix, purge.ModeHard, "/search?q=", "//a.example/p%2Cq?x"),
+		rec(3, purge.ScopeURL, purge.ModeSoft, "/a?x=1"),
+		rec(4, purge.ScopePrefix, purge.ModeSoft, "/b?"),
+		rec(5, purge.ScopeURL, purge.ModeHard, "/a?x=1"),
+	}
+	records[2].Site, records[3].Site, records[4].Site = "blog", "blog", "other"
+	x.Apply(records)
+	for _, row := range []struct {
+		site, host, target string
+		hard, soft         uint64
+	}{
+		{"docs", "b.example", "/u?a=2&b=1", 1, 0},
+		{"docs", "b.example", "/u?utm_source=x&b=1&a=2", 1, 0},
+		{"docs", "b.example", "/u?b=1&a=2", 0, 0},
+		{"docs", "b.example", "/u", 0, 0},
+		{"docs", "a.example", "/h", 1, 0},
+		{"docs", "b.example", "/h", 0, 0},
+		{"docs", "b.example", "/search?a=1&q=2", 2, 0},
+		{"docs", "b.example", "/search", 2, 0},
+		{"docs", "b.example", "/search/help", 0, 0},
+		{"docs", "a.example", "/p,q", 2, 0},
+		{"docs", "a.example", "/p%2Cq?y", 2, 0},
+		{"docs", "b.example", "/p,q", 0, 0},
+		{"blog", "b.example", "/a", 0, 3},
+		{"blog", "b.example", "/a?x=1", 0, 3},
+		{"blog", "b.example", "/b", 0, 4},
+		{"blog", "b.example", "/bc", 0, 0},
+		{"other", "b.example", "/a?x=1", 5, 0},
+		{"other", "b.example", "/a", 0, 0},
+	} {
+		if h, s := x.Covering(row.site, row.host, row.target, nil); h != row.hard || s != row.soft {
+			t.Errorf("%s %s%s: %d %d, want %d %d", row.site, row.host, row.target, h, s, row.hard, row.soft)
+		}
 	}
 }
 
