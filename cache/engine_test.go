@@ -129,7 +129,11 @@ func (w *world) request(method string, header http.Header) *cache.Request {
 
 // get serves one GET and reads it whole: "outcome/reason: body".
 func (w *world) get(header http.Header) string {
-	a := w.engine.Serve(w.t.Context(), w.request(http.MethodGet, header))
+	return w.serve(w.request(http.MethodGet, header))
+}
+
+func (w *world) serve(r *cache.Request) string {
+	a := w.engine.Serve(w.t.Context(), r)
 	defer a.Close()
 	if a.Err != nil {
 		return fmt.Sprintf("%s/%s: %d", a.Outcome, a.Reason, a.Err.Status)

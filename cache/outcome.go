@@ -56,6 +56,7 @@ const (
 	ReasonUnsettled                   // pass: what is stored changed again and again while the request looked
 	ReasonWait                        // pass: the fill's headers did not arrive within FillWait
 	ReasonFillsMax                    // pass: too many fills run already
+	ReasonRequestNoStore              // pass: the request says no-store, so that no fill may be its own
 	ReasonOnlyIfCached                // error: the client wanted a stored response or none
 	ReasonUpstream                    // error: see the error
 )
@@ -67,7 +68,7 @@ func (r Reason) String() string {
 		ReasonStaleWhileRevalidate: "stale-while-revalidate", ReasonStaleIfError: "stale-if-error",
 		ReasonAbsent: "absent", ReasonVariant: "variant", ReasonExpired: "expired", ReasonPurged: "purged", ReasonPartial: "partial",
 		ReasonMethod: "method", ReasonBypass: "bypass", ReasonUncacheable: "uncacheable", ReasonHitForMiss: "hit-for-miss", ReasonTooLarge: "too-large",
-		ReasonUnsettled: "unsettled", ReasonWait: "wait", ReasonFillsMax: "fills-max",
+		ReasonUnsettled: "unsettled", ReasonWait: "wait", ReasonFillsMax: "fills-max", ReasonRequestNoStore: "request-no-store",
 		ReasonOnlyIfCached: "only-if-cached", ReasonUpstream: "upstream",
 	}
 	if int(r) < len(names) {

@@ -202,7 +202,7 @@ func (t *transaction) judge() step {
 	case rfc9111.Fresh:
 		return t.fromStore(OutcomeHit, ReasonFresh)
 	case rfc9111.StaleWhileRevalidate:
-		if t.req.NoStale || !t.holdsWanted() {
+		if t.req.NoStale || t.directives.NoStore || !t.holdsWanted() {
 			return t.expired()
 		}
 		t.e.fillBehind(t)
@@ -250,6 +250,11 @@ func (t *transaction) collapse() step {
 		t.ans.Reason = ReasonOnlyIfCached
 		t.err = &UpstreamError{Status: http.StatusGatewayTimeout, Err: errOnlyIfCached}
 		return t.fail()
+	}
+	if t.directives.NoStore {
+		// RFC 9111 section 5.2.1.5: nothing of what upstream says to this
+		// request may be stored, so that others would wait for it in vain.
+		return t.passBecause(ReasonRequestNoStore)
 	}
 	if t.rounds++; t.rounds > roundsMax {
 		return t.passBecause(ReasonUnsettled)
