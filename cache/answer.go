@@ -58,6 +58,8 @@ type Answer struct {
 	reader  *reader
 	sparse  *sparse
 	fill    *fill
+	// stop ends the request whose response Response is.
+	stop context.CancelCauseFunc
 }
 
 // Close gives back what the answer holds.
@@ -79,7 +81,10 @@ func (a *Answer) drop() {
 	case a.Response != nil:
 		_ = a.Response.Body.Close()
 	}
-	a.object, a.reader, a.sparse, a.fill, a.Response = nil, nil, nil, nil, nil
+	if a.stop != nil {
+		a.stop(nil)
+	}
+	a.object, a.reader, a.sparse, a.fill, a.Response, a.stop = nil, nil, nil, nil, nil, nil
 }
 
 // Size is the body's length in bytes; negative while a fill does not know it.
@@ -134,7 +139,7 @@ func (a *Answer) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int
 		}
 		return written, err
 	case a.Response != nil:
-		return io.Copy(w, a.Response.Body)
+		return relay(w, a.Response.Body, a.engine.StallTimeout, a.stop)
 	}
 	return 0, nil
 }

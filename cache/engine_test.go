@@ -500,6 +500,13 @@ func TestStale(t *testing.T) {
 	}
 }
 
+// good gives answers that may be shared for a minute.
+func good(body string, fields ...string) func() (*http.Response, error) {
+	return func() (*http.Response, error) {
+		return reply(200, body, append([]string{"Cache-Control", "max-age=60"}, fields...)...), nil
+	}
+}
+
 func refused() (*http.Response, error)     { return nil, syscall.ECONNREFUSED }
 func unavailable() (*http.Response, error) { return reply(503, "busy"), nil }
 func missing() (*http.Response, error)     { return reply(404, "gone"), nil }

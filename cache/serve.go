@@ -390,7 +390,7 @@ func (t *transaction) fromPrivate() step {
 		return t.passBecause(f.why)
 	}
 	t.ans.Outcome, t.ans.Reason, t.ans.Response = OutcomePass, f.why, f.response
-	t.ans.expired = t.object != nil
+	t.ans.expired, t.ans.stop = t.object != nil, f.cancel
 	t.ans.fill, t.fill = t.fill, nil
 	return stepDone
 }
@@ -406,14 +406,17 @@ func (t *transaction) passBecause(r Reason) step {
 // the old state and do not land.
 func (t *transaction) pass() step {
 	t.leave()
-	t.ans.Collapsed = false
+	t.ans.Collapsed, t.ans.expired = false, t.object != nil && !t.fresh
 	before := t.e.beforePost()
-	out := t.req.Forward.Pass(t.ctx)
+	ctx, stop := context.WithCancelCause(t.ctx)
+	out := t.req.Forward.Pass(ctx)
 	response, err := t.req.Site.Upstream.RoundTrip(out)
 	if err != nil {
+		stop(nil)
 		t.err = classify(err)
 		return stepFailed
 	}
+	t.ans.stop = stop
 	if rfc9111.Invalidates(t.req.Method, response.StatusCode) {
 		t.e.invalidate(t.req, t.req.Target)
 		for _, target := range t.req.named(response.Header) {

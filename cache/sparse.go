@@ -276,6 +276,8 @@ func (s *sparse) ahead(at, end int64, blocks int) {
 // direct writes the bytes from at to end as upstream gives them, past the store.
 func (s *sparse) direct(ctx context.Context, w io.Writer, at, end int64) (int64, error) {
 	want := rfc9110.Range{Start: at, Length: end - at}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	out := s.req.Forward.Fill(ctx)
 	s.req.Site.Policy.Negotiate(out.Header)
 	out.Header.Set("Range", rfc9110.FillRange(want, s.head.Size))
@@ -289,5 +291,9 @@ func (s *sparse) direct(ctx context.Context, w io.Writer, at, end int64) (int64,
 		brought.Size != s.head.Size || !rfc9110.Combines(s.header, response.Header) {
 		return 0, fmt.Errorf("%w: status %d", errChanged, response.StatusCode)
 	}
-	return io.CopyN(w, response.Body, want.Length)
+	n, err := relay(w, io.LimitReader(response.Body, want.Length), s.e.StallTimeout, stop)
+	if err == nil && n < want.Length {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }

@@ -19,6 +19,7 @@ import (
 var (
 	errOnlyIfCached   = errors.New("nothing usable is stored and the client asked for stored responses only")
 	errHeadersLate    = errors.New("upstream sent nothing within the time allowed")
+	errStalled        = errors.New("upstream sent no more of the body within the time allowed")
 	errFillAge        = errors.New("the fill reached its age limit")
 	errUpstreamStatus = errors.New("upstream answered with a server error")
 	errUnasked304     = errors.New("upstream answered 304 to a request without a condition")
