@@ -82,12 +82,12 @@ type Site struct {
 	Name string
 	// Policy holds the numbers and switches that the rules take.
 	Policy rfc9111.Policy
-	// IgnoreQuery makes one object of a path whatever its query. Upstream
-	// does not see the query either: what it sees is in the key.
-	IgnoreQuery bool
 	// Encodings says which content codings clients are answered in. nil, as on
 	// a shield: what upstream sent is what they get.
 	Encodings *Encodings
+	// Key says what of a request is in its key. The zero value is the target
+	// as it is.
+	Key rfc9111.KeyPolicy
 	// Upstream answers what the store cannot. Edges have a shield here,
 	// shields an origin.
 	Upstream http.RoundTripper

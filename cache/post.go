@@ -28,7 +28,7 @@ func (e *Engine) beforePost() unsafeFill {
 // keep stores the response to a POST for later requests of GET, while it goes
 // out to the client who posted. It gives the body that the client reads instead.
 func (t *transaction) keep(before unsafeFill, out *http.Request, response *http.Response) {
-	if t.req.Method != http.MethodPost || t.req.Normalise == nil || t.req.Bypass {
+	if t.req.Method != http.MethodPost || t.req.Normalise == nil || t.req.Bypass || unkeyed(t.req, out.Header) {
 		return
 	}
 	located := rfc9111.Located(t.req.Host, t.req.Target, response.Header, t.req.Normalise)
@@ -59,6 +59,21 @@ func (t *transaction) keep(before unsafeFill, out *http.Request, response *http.
 	body := response.Body
 	response.Body = &keptBody{ctx: t.ctx, fill: f, reader: f.stream.attach()}
 	go f.copyKept(body)
+}
+
+// unkeyed says whether the origin of a request that is passed has seen what a
+// fill would not have told it, so that the answer is for nobody else: fields in
+// which a fill has no trust, or more of what the site has in its keys.
+func unkeyed(r *Request, sent http.Header) bool {
+	if r.Extra != "" {
+		return true
+	}
+	for name := range sent {
+		if rfc9111.TrustOf(name) == rfc9111.TrustUnsafe {
+			return true
+		}
+	}
+	return false
 }
 
 // copyKept is the goroutine of a fill that took over a response. Its request is

@@ -15,8 +15,13 @@ type Request struct {
 	// Method is the request's method, as received.
 	Method string
 	// Host is the canonical host (lower case, no port), Target the
-	// normalised path and the query: together the key.
+	// normalised path and the query that Site.Key leaves of it: together the
+	// primary key, by which purges and invalidations reach what is stored.
 	Host, Target string
+	// Extra is what else is in the key, as Site.Key.Extra gives it. It tells
+	// variants apart, as Vary does, and before any response has said so: the
+	// primary key of a site that has it leads to a list of variants, always.
+	Extra string
 	// Fields are the request's header fields.
 	Fields rfc9111.Fields
 	// Normalise makes a key's host and target of a reference in a response:
@@ -77,10 +82,16 @@ func (r *Request) keyText() string { return keyText(r.Site.Name, r.Host, r.Targe
 func keyText(site, host, target string) string { return site + " " + host + target }
 
 // variant is the text that tells this request's variant from others, of a
-// response whose Vary names the fields.
+// response whose Vary names the fields. Both parts say where they end, so that
+// two requests have the same text only if both are the same.
 func (r *Request) variant(fields []string) string {
-	return r.Site.Policy.Variant(fields, r.Fields)
+	return r.Extra + r.Site.Policy.Variant(fields, r.Fields)
 }
+
+// unlisted stands for the list of variants as long as there is none. Requests
+// that Extra tells apart then have keys of their own, and neither wait for one
+// another nor get one another's answers.
+var unlisted = &storage.Meta{}
 
 // variantKey names one variant. The list's BodyID is part of it: a list that
 // was replaced takes its variants out of reach with it.

@@ -126,7 +126,7 @@ func (t *transaction) lookup() step {
 		variant := t.req.variant(t.list.Vary)
 		t.key = variantKey(t.primary, t.list, variant)
 		t.landed = t.e.landedShard(t.key).Load()
-		found = t.open(variant)
+		found = t.open(t.key, variant)
 		if found == nil {
 			return t.absent(ReasonVariant)
 		}
@@ -158,19 +158,31 @@ func (t *transaction) expired() step {
 	return stepCollapse
 }
 
+// openPrimary gets what stands under a primary key, and notes where the answer
+// would be stored if nothing does.
 func (t *transaction) openPrimary(primary string) storage.Object {
-	t.primary, t.key = primary, storage.KeyOf(primary)
+	key := storage.KeyOf(primary)
+	t.primary, t.key = primary, key
+	if t.req.Extra != "" {
+		t.key = variantKey(primary, unlisted, t.req.Extra)
+	}
 	t.landed = t.e.landedShard(t.key).Load()
-	return t.open("")
+	found := t.open(key, "")
+	if found != nil && found.Meta().Status != 0 && t.req.Extra != "" {
+		// Stored before the site had Extra in its keys: it is for nobody.
+		_ = found.Close()
+		return nil
+	}
+	return found
 }
 
-// open gets the object under t.key unless its own key fields say that it is
+// open gets the object under k unless its own key fields say that it is
 // another's: two texts can share a hash.
-func (t *transaction) open(variant string) storage.Object {
-	o, err := t.e.Store.Get(t.key)
+func (t *transaction) open(k storage.Key, variant string) storage.Object {
+	o, err := t.e.Store.Get(k)
 	if err != nil {
 		if !errors.Is(err, storage.ErrNotFound) {
-			t.e.Log.Warn("look-up failed", "key", t.key, "error", err)
+			t.e.Log.Warn("look-up failed", "key", k, "error", err)
 		}
 		return nil
 	}
@@ -346,7 +358,7 @@ func (t *transaction) fromFill() step {
 // suits says whether what a fill brings is this request's variant, and its
 // target in all that matters.
 func (t *transaction) suits(m *storage.Meta) bool {
-	return t.req.answers(m) && (len(m.Vary) == 0 || t.req.variant(m.Vary) == m.Variant)
+	return t.req.answers(m) && t.req.variant(m.Vary) == m.Variant
 }
 
 // fromRefreshed answers with the body that the transaction holds and the meta

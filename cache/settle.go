@@ -121,10 +121,9 @@ func (f *fill) store(m *storage.Meta, response *http.Response) Reason {
 func (f *fill) place(m *storage.Meta, h http.Header) (storage.Key, error) {
 	f.reduce(h)
 	m.Vary, _ = rfc9111.VaryFields(h)
-	if len(m.Vary) == 0 {
+	if len(m.Vary) == 0 && f.req.Extra == "" {
 		return storage.KeyOf(f.primary), nil
 	}
-	m.Variant = f.req.variant(m.Vary)
 	list, err := f.variants(m)
 	if err != nil {
 		return storage.Key{}, err
@@ -156,6 +155,17 @@ func (f *fill) let(r result, m *storage.Meta) {
 // once, so that a request for another variant finds it while this fill still
 // runs.
 func (f *fill) variants(m *storage.Meta) (*storage.Meta, error) {
+	f.e.listing.Lock()
+	defer f.e.listing.Unlock()
+	key := storage.KeyOf(f.primary)
+	now := f.listNow(key)
+	if f.req.Extra != "" {
+		// Fills that Extra tells apart run beside each other: the list that
+		// look-up found may have been replaced by another's.
+		f.list = now
+		m.Vary = f.varyWith(m.Vary)
+	}
+	m.Variant = f.req.variant(m.Vary)
 	list := &storage.Meta{
 		Site: m.Site, Host: m.Host, Target: m.Target,
 		BodyID: rand.Uint64(), Stamp: m.Stamp, Vary: m.Vary,
@@ -166,14 +176,8 @@ func (f *fill) variants(m *storage.Meta) (*storage.Meta, error) {
 	if f.detached.Load() {
 		return list, nil
 	}
-	f.e.listing.Lock()
-	defer f.e.listing.Unlock()
-	key := storage.KeyOf(f.primary)
-	if o, err := f.e.Store.Get(key); err == nil {
-		if o.Meta().Status == 0 && o.Meta().BodyID == list.BodyID {
-			list.Header = o.Meta().Header // others may have been added
-		}
-		_ = o.Close()
+	if now != nil && now.BodyID == list.BodyID {
+		list.Header = now.Header // others may have been added
 	}
 	return list, f.enlist(key, list, variantKey(f.primary, list, m.Variant))
 }
@@ -204,6 +208,38 @@ func (f *fill) enlist(key storage.Key, list *storage.Meta, variant storage.Key) 
 	defer func() { _ = w.Close() }()
 	return w.Commit()
 }
+
+// listNow gives the list of variants that is stored now, or nil.
+func (f *fill) listNow(key storage.Key) *storage.Meta {
+	o, err := f.e.Store.Get(key)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = o.Close() }()
+	m := o.Meta()
+	if m.Status != 0 || !f.req.answers(m) {
+		return nil
+	}
+	return m
+}
+
+// varyWith adds the fields of the list that is there to those of a response.
+// Responses that Extra tells apart can differ in Vary for good, and would
+// otherwise put each other's list away again and again. What it costs are more
+// variants than need be.
+func (f *fill) varyWith(vary []string) []string {
+	if f.list == nil {
+		return vary
+	}
+	both := slices.Compact(slices.Sorted(slices.Values(slices.Concat(f.list.Vary, vary))))
+	if len(both) > listFieldsMax {
+		return vary
+	}
+	return both
+}
+
+// listFieldsMax bounds the fields by which the variants of one list differ.
+const listFieldsMax = 16
 
 // alias registers the fill under the key of the variant that it turned out to
 // be, unless another fill is there.

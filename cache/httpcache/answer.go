@@ -46,7 +46,7 @@ func (o *writer) forward(request *cache.Request) *Refusal {
 	}
 	request.Hint = o.hint
 	request.Forward = &forwarder{
-		h: o.h, r: o.r, site: request.Site.Name, host: request.Host, target: request.Target,
+		h: o.h, r: o.r, request: request,
 		body: o.request, interim: o.interim, upgrade: o.upgrade,
 	}
 	return nil

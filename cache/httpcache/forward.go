@@ -8,28 +8,27 @@ import (
 	"strconv"
 	"strings"
 
+	"weir/cache"
 	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
 )
 
 // forwarder makes upstream requests of a client's.
 type forwarder struct {
-	h            *Handler
-	r            *http.Request
-	site         string // its name
-	host, target string
-	body         *requestBody // nil if the request has none
-	interim      *interim
-	upgrade      string // the protocols to switch to (RFC 9110 section 7.8), or ""
+	h       *Handler
+	r       *http.Request
+	request *cache.Request
+	body    *requestBody // nil if the request has none
+	interim *interim
+	upgrade string // the protocols to switch to (RFC 9110 section 7.8), or ""
 }
 
 // notForFills are fields of one client's request that must not choose what a
-// shared response says: conditions and ranges belong to the client's own copy,
-// and where the client is belongs to nobody's key.
+// shared response says: conditions and ranges belong to the client's own copy.
+// Those in which there is too little trust (rfc9111.TrustOf) come to that.
 var notForFills = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range",
 	"Cache-Control", "Pragma", "Expect",
-	"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
 }
 
 // Fill gives the request for a fill.
@@ -38,6 +37,13 @@ func (f *forwarder) Fill(ctx context.Context) *http.Request {
 	for _, name := range notForFills {
 		out.Header.Del(name)
 	}
+	for name := range out.Header {
+		if rfc9111.TrustOf(name) != rfc9111.TrustFills {
+			delete(out.Header, name)
+		}
+	}
+	key := &f.request.Site.Key
+	key.Forward(out.Header, f.request.Fields, f.h.class(f.request.Site, f.request.Fields))
 	return out
 }
 
@@ -52,6 +58,9 @@ func (f *forwarder) Pass(ctx context.Context) *http.Request {
 	}
 	if f.upgrade != "" {
 		forThisHop(out.Header, "Upgrade", f.upgrade)
+	}
+	if class := f.h.class(f.request.Site, f.request.Fields); class != "" {
+		out.Header.Set(rfc9111.DeviceField, class)
 	}
 	if f.h.Face == FaceClients {
 		if address, _, err := net.SplitHostPort(f.r.RemoteAddr); err == nil {
@@ -100,9 +109,10 @@ func seldomHasBody(method string) bool {
 }
 
 // outgoing has the end-to-end fields only. What a client says of X-Forwarded-*
-// and weir's own fields is dropped: the origin would see what no key holds.
+// and its like (rfc9111.TrustNever) and weir's own fields is dropped: the origin
+// would see what no key holds.
 func (f *forwarder) outgoing(ctx context.Context, method string) *http.Request {
-	path, query := rfc9110.SplitTarget(f.target)
+	path, query := rfc9110.SplitTarget(f.request.Target)
 	decoded, err := url.PathUnescape(path)
 	if err != nil {
 		decoded = path
@@ -111,16 +121,12 @@ func (f *forwarder) outgoing(ctx context.Context, method string) *http.Request {
 	rfc9111.EndToEnd(header)
 	dropInternal(header)
 	if f.h.Face == FaceClients {
-		for name := range header {
-			if tellsOfClient(name) {
-				delete(header, name)
-			}
-		}
+		f.dropUntrusted(header)
 	}
 	header.Set("Surrogate-Capability", rfc9111.SurrogateCapability)
 	appendList(header, "Via", receivedProtocol(f.r)+" "+f.h.Node)
-	f.h.loops.add(header, f.site)
-	host := f.host
+	f.h.loops.add(header, f.request.Site.Name)
+	host := f.request.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
@@ -166,12 +172,18 @@ func forThisHop(h http.Header, name, value string) {
 	appendList(h, "Connection", name)
 }
 
-// tellsOfClient says whether a field is one by which proxies tell where a
-// request came from. Origins behind CGI and its kin take "_" for "-", so that a
-// client's X_Forwarded_For would be theirs as well as weir's own.
-func tellsOfClient(name string) bool {
-	folded := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	return strings.HasPrefix(folded, "x-forwarded") || folded == "forwarded" || folded == "x-real-ip"
+// dropUntrusted removes what clients are not believed in, unless the site has it
+// in its key and so vouches for it.
+func (f *forwarder) dropUntrusted(header http.Header) {
+	for name := range header {
+		trust := rfc9111.TrustOf(name)
+		if trust == rfc9111.TrustFills || f.request.Site.Key.Names(name) {
+			continue
+		}
+		if trust == rfc9111.TrustNever || f.r.Method == http.MethodGet || f.r.Method == http.MethodHead {
+			delete(header, name)
+		}
+	}
 }
 
 // dropInternal removes the fields that only weir's tiers say to each other.

@@ -40,18 +40,46 @@ func (h *Handler) read(r *http.Request) (*cache.Request, *Refusal) {
 	if err != nil {
 		return nil, &Refusal{Status: http.StatusBadRequest, Text: err.Error()}
 	}
+	fields := forwarded(r.Header)
 	over, back := h.loops.check(r.Header[rfc9111.LoopField], site.Name)
 	if over {
 		return nil, errLoop
 	}
 	return &cache.Request{
-		Site: site, Method: r.Method, Host: host, Target: target, Fields: r.Header, Bypass: back,
+		Site: site, Method: r.Method, Host: host, Target: target, Fields: fields, Bypass: back,
+		Extra:     site.Key.Extra(fields, h.class(site, fields)),
 		NoStale:   h.Face == FaceEdges && r.Header.Get(cache.FreshField) != "",
 		Normalise: normaliser(site),
 	}, nil
 }
 
 var errQuery = errors.New("query: a byte that is not visible ASCII must be percent-encoded")
+
+// forwarded gives the fields of a request that go beyond this node. Connection
+// can name any field (RFC 9110 section 7.6.1): one that upstream does not see
+// must not choose under which key, or which variant, its answer is stored.
+func forwarded(header http.Header) http.Header {
+	for _, line := range header["Connection"] {
+		for option := range strings.SplitSeq(line, ",") {
+			name := http.CanonicalHeaderKey(strings.Trim(option, " \t"))
+			if _, there := header[name]; there {
+				kept := header.Clone()
+				rfc9111.EndToEnd(kept)
+				return kept
+			}
+		}
+	}
+	return header
+}
+
+// class is the device class of a request as it is in the key. Only an edge can
+// be believed about it.
+func (h *Handler) class(site *cache.Site, fields rfc9111.Fields) string {
+	if h.Face == FaceEdges {
+		return site.Key.ClassTold(fields)
+	}
+	return site.Key.Class(fields)
+}
 
 // targetOf gives the target in the form that it has in keys. An absolute URL
 // without a path means the root (RFC 9110 section 4.2.3).
@@ -60,13 +88,13 @@ func targetOf(site *cache.Site, escapedPath, query string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("path: %w", err)
 	}
-	if query == "" || site.IgnoreQuery {
+	if query == "" || site.Key.Query == rfc9111.QueryNone {
 		return path, nil
 	}
 	if !visible(query) {
 		return "", errQuery
 	}
-	return path + "?" + query, nil
+	return site.Key.Target(path + "?" + query), nil
 }
 
 // normaliser gives the key's host and target of a reference in a response.

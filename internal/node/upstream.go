@@ -8,6 +8,7 @@ import (
 
 	"weir/cache"
 	"weir/cache/httpcache"
+	"weir/cache/rfc9111"
 	"weir/internal/config"
 	"weir/origin"
 )
@@ -22,7 +23,10 @@ func sitesOf(c *config.Config, encodings func(config.Policy) *cache.Encodings, u
 		if err != nil {
 			return nil, fmt.Errorf("site %s: origin: %w", s.Name, err)
 		}
-		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), IgnoreQuery: s.Policy.KeyIgnoreQuery, Upstream: next}
+		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), Upstream: next}
+		if s.Policy.KeyIgnoreQuery {
+			site.Key.Query = rfc9111.QueryNone
+		}
 		if encodings != nil {
 			site.Encodings = encodings(s.Policy)
 		}

@@ -33,10 +33,13 @@ const (
 type options struct {
 	pops   []string
 	policy rfc9111.Policy
+	key    rfc9111.KeyPolicy
 	maxLag time.Duration
-	memory int64 // budget of each node's memory tier, in bytes
-	disk   int64 // likewise
-	block  int64 // size of a partial object's blocks, in bytes; 0 for the engine's own
+	// fillTimeout is that of cache.Options.
+	fillTimeout time.Duration
+	memory      int64 // budget of each node's memory tier, in bytes
+	disk        int64 // likewise
+	block       int64 // size of a partial object's blocks, in bytes; 0 for the engine's own
 
 	encodings *cache.Encodings // the edges'; nil for none
 }
@@ -49,10 +52,11 @@ const (
 
 func clusterOptions(a *args) options {
 	o := options{
-		pops: a.list("pops"), maxLag: a.duration("max_lag"),
-		memory: cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
-		disk:   cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
-		block:  int64(a.bytes("block")),
+		pops: a.list("pops"), maxLag: a.duration("max_lag"), key: keyPolicy(a),
+		fillTimeout: a.duration("fill_timeout"),
+		memory:      cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
+		disk:        cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
+		block:       int64(a.bytes("block")),
 	}
 	if o.pops == nil {
 		o.pops = []string{"ams", "iad"}
@@ -70,6 +74,23 @@ func clusterOptions(a *args) options {
 		o.encodings = &cache.Encodings{Compress: []rfc9111.Coding{rfc9111.CodingZstd, rfc9111.CodingBrotli, rfc9111.CodingGzip}}
 	}
 	return o
+}
+
+func keyPolicy(a *args) rfc9111.KeyPolicy {
+	k := rfc9111.KeyPolicy{
+		Params: a.list("key_params"), SortQuery: a.flag("key_sort"),
+		Headers: a.list("key_headers"), Cookies: a.list("key_cookies"),
+	}
+	var err error
+	k.Query, err = rfc9111.ParseQueryMode(a.text("key_query", "all"))
+	a.fail("key_query", err)
+	for _, name := range a.list("key_devices") {
+		device, err := rfc9111.ParseDevice(name)
+		a.fail("key_devices", err)
+		k.Devices = append(k.Devices, device)
+	}
+	a.fail("key", k.Check())
+	return k
 }
 
 // cluster is all that runs: one origin, one shield, edges, and control's part
@@ -138,7 +159,7 @@ func (c *cluster) newEpoch() error {
 // upstream, and edges alone have encodings.
 func (c *cluster) sites(upstream http.RoundTripper, encodings *cache.Encodings) (*httpcache.Sites, error) {
 	sites := httpcache.NewSites()
-	site := &cache.Site{Name: siteName, Policy: c.policy, Upstream: upstream, Encodings: encodings}
+	site := &cache.Site{Name: siteName, Policy: c.policy, Key: c.key, Upstream: upstream, Encodings: encodings}
 	return sites, sites.Add(site, siteHost, siteAlias)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"weir/cache"
 	"weir/cache/httpcache"
+	"weir/cache/rfc9111"
 	"weir/origin"
 	"weir/purge"
 	"weir/purge/memlog"
@@ -71,7 +72,8 @@ func (n *node) setObserver(observe func(purge.Announcement)) { n.observe.Store(&
 
 // start brings the node up on what is in its directory.
 func (n *node) start() error {
-	r := &running{index: purge.NewIndex(purge.IndexOptions{})}
+	key := &n.cluster.key
+	r := &running{index: purge.NewIndex(purge.IndexOptions{Key: func(string) *rfc9111.KeyPolicy { return key }})}
 	n.running = r
 	if err := os.MkdirAll(n.dir(), 0o700); err != nil {
 		return err
@@ -83,7 +85,10 @@ func (n *node) start() error {
 	if r.store, err = n.openStore(); err != nil {
 		return err
 	}
-	if r.engine, err = cache.New(cache.Options{Node: n.name, Store: r.store, Purges: r.index, BlockBytes: n.cluster.block}); err != nil {
+	r.engine, err = cache.New(cache.Options{
+		Node: n.name, Store: r.store, Purges: r.index, BlockBytes: n.cluster.block, FillTimeout: n.cluster.fillTimeout,
+	})
+	if err != nil {
 		return err
 	}
 	if r.upstream, err = n.openUpstream(); err != nil {
