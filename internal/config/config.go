@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // fileBytesMax bounds a configuration file: a thousand sites fit, and the YAML
@@ -35,6 +36,11 @@ type Config struct {
 	// its own name (see [Config.NodeDir]). Default "./state", relative to the
 	// folder of the configuration file.
 	State string `yaml:"state"`
+
+	// CDNLoop names this CDN in CDN-Loop (RFC 8586): a name, or a host with or
+	// without port, that no other CDN on the way to an origin uses. Default
+	// "weir".
+	CDNLoop string `yaml:"cdn_loop"`
 
 	Log     Log       `yaml:"log"`
 	Tokens  Tokens    `yaml:"tokens"`
@@ -57,6 +63,7 @@ func Default() *Config {
 
 func (c *Config) setDefaults() {
 	c.State = "./state"
+	c.CDNLoop = "weir"
 	c.Log.setDefaults()
 	c.Control.setDefaults()
 	c.Limits.setDefaults()
@@ -124,6 +131,9 @@ func (c *Config) Complete() {
 func (c *Config) check(root spot) {
 	if c.State == "" {
 		root.field("state").bad("state is empty", "write a folder, such as ./state")
+	}
+	if !isToken(strings.Replace(c.CDNLoop, ":", "", 1)) {
+		root.field("cdn_loop").bad(fmt.Sprintf("cdn_loop %q is not a name", c.CDNLoop), "write a name or a host, such as cdn.example.com")
 	}
 	c.Tokens.check(root.field("tokens"))
 	c.Control.check(root.field("control"))

@@ -152,6 +152,29 @@ func TestPathRulesAreForBuckets(t *testing.T) {
 	}
 }
 
+func TestKeyAndLifetimes(t *testing.T) {
+	policy := func(text string) Policy {
+		return mustParse(t, strings.Replace(minimal, "origin:", "policy: {"+text+"}, origin:", 1)).Sites[0].Policy
+	}
+	p := policy(`key: {query: except, params: ["utm_*"], sort_query: true, headers: [X-Plan], cookies: [lang, Lang], devices: [mobile]}, ` +
+		`status_ttl: {404: 1m, 503: 5s}, negative_ttl: 20s, stale_despite_s_maxage: true, cdn_cache_control: []`)
+	want := DefaultPolicy(Origin{})
+	want.Key = Key{Query: "except", Params: []string{"utm_*"}, SortQuery: true, Headers: []string{"X-Plan"}, Cookies: []string{"lang", "Lang"}, Devices: []string{"mobile"}}
+	want.StatusTTL = StatusTTL{404: Duration(time.Minute), 503: Duration(5 * time.Second)}
+	want.NegativeTTL, want.StaleDespiteSMaxAge, want.CDNCacheControl = Duration(20*time.Second), true, []string{}
+	if !reflect.DeepEqual(p, want) {
+		t.Errorf("policy %+v, want %+v", p, want)
+	}
+	for text, query := range map[string]string{
+		"key_ignore_query: true": "none", "key_ignore_query: true, key: {query: none}": "none",
+		"key_ignore_query: true, key: {cookies: [lang]}": "none", "key_ignore_query: false": "all", "key: {sort_query: true}": "all",
+	} {
+		if p := policy(text); p.Key.Query != query {
+			t.Errorf("%s: query %s, want %s", text, p.Key.Query, query)
+		}
+	}
+}
+
 func TestNullGivesNothing(t *testing.T) {
 	c := mustParse(t, minimal+"log:\nlimits: ~\nrouter:\n")
 	if c.Log != Default().Log || c.Limits != Default().Limits || c.Router != nil {

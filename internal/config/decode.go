@@ -102,6 +102,8 @@ func (s spot) value(node ast.Node, v reflect.Value) {
 		s.mapping(node, v)
 	case reflect.Slice:
 		s.list(node, v)
+	case reflect.Map: // StatusTTL is the only one
+		s.statuses(node, v)
 	default:
 		s.leaf(node, v)
 	}

@@ -10,6 +10,17 @@ type Limits struct {
 	FillWait       Duration `yaml:"fill_wait"`       // for the first byte of a fill that a request waits for; default 30s
 	ConnectionsMax int      `yaml:"connections_max"` // of clients, at one time and on one listener; default 10000
 
+	// StallTimeout is for the next bytes of a body from upstream, stored or
+	// not; default 60s. UnsharedLifetime is how long requests for what proved
+	// unfit to be shared do not wait for one another; default 2m.
+	StallTimeout     Duration `yaml:"stall_timeout"`
+	UnsharedLifetime Duration `yaml:"unshared_lifetime"`
+
+	RequestBodyTimeout Duration `yaml:"request_body_timeout"` // for the next bytes of a request's body; default 60s
+	RequestBodyMax     Bytes    `yaml:"request_body_max"`     // of one request; default 100MiB
+	TunnelsMax         int      `yaml:"tunnels_max"`          // connections that have left HTTP (Upgrade); default 1024
+	TunnelIdle         Duration `yaml:"tunnel_idle"`          // for the next byte on one, either way; default 5m
+
 	// UpstreamConnectionsMax bounds the connections from a node to its shield,
 	// or to one origin; default 2048. A client that reads slowly what no store
 	// takes holds one at each tier, so it is also the number of such clients.
@@ -24,6 +35,13 @@ func (l *Limits) setDefaults() {
 		FillWait:       Duration(30 * time.Second),
 		ConnectionsMax: 10000,
 
+		StallTimeout:       Duration(time.Minute),
+		UnsharedLifetime:   Duration(2 * time.Minute),
+		RequestBodyTimeout: Duration(time.Minute),
+		RequestBodyMax:     100 << 20,
+		TunnelsMax:         1024,
+		TunnelIdle:         Duration(5 * time.Minute),
+
 		UpstreamConnectionsMax: 2048,
 	}
 }
@@ -33,6 +51,16 @@ func (l *Limits) check(at spot) {
 	checkTimeout(at.field("idle_timeout"), l.IdleTimeout)
 	checkTimeout(at.field("fill_timeout"), l.FillTimeout)
 	checkTimeout(at.field("fill_wait"), l.FillWait)
+	checkTimeout(at.field("stall_timeout"), l.StallTimeout)
+	checkTimeout(at.field("unshared_lifetime"), l.UnsharedLifetime)
+	checkTimeout(at.field("request_body_timeout"), l.RequestBodyTimeout)
+	checkTimeout(at.field("tunnel_idle"), l.TunnelIdle)
+	if l.RequestBodyMax < 1 {
+		at.field("request_body_max").bad("request_body_max leaves no room for a body", "write a size, such as 100MiB")
+	}
+	if l.TunnelsMax < 1 {
+		at.field("tunnels_max").bad("tunnels_max leaves no connection", "write 1 or more")
+	}
 	if l.UpstreamConnectionsMax < 1 {
 		at.field("upstream_connections_max").bad("upstream_connections_max leaves no connection", "write 1 or more")
 	}

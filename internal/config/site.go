@@ -25,15 +25,21 @@ type Site struct {
 // (RFC 9111), and how paths become the origin's keys. Default: [DefaultPolicy].
 type Policy struct {
 	DefaultTTL           Duration `yaml:"default_ttl"`            // lifetime of a success that says nothing at all; S3 10m, HTTP 0s: the heuristic alone
-	NegativeTTL          Duration `yaml:"negative_ttl"`           // lifetime of a 404 or 410 that says nothing; S3 10s, HTTP 0s
+	NegativeTTL          Duration `yaml:"negative_ttl"`           // lifetime of a 404, 405, 410, 414 or 501 that says nothing; S3 10s, HTTP 0s
 	HeuristicMax         Duration `yaml:"heuristic_max"`          // most that Last-Modified may give, RFC 9111 4.2.2; 24h
 	StaleIfError         Duration `yaml:"stale_if_error"`         // RFC 5861 4; 1h
 	StaleWhileRevalidate Duration `yaml:"stale_while_revalidate"` // RFC 5861 3; 0s
 
-	Index          string `yaml:"index"`            // document of a path that ends in a slash; "" for none
-	NotFound       string `yaml:"not_found"`        // path of the document that goes with a 404; "" for none
-	SlashRedirect  bool   `yaml:"slash_redirect"`   // redirect /dir to /dir/ where only that exists
-	KeyIgnoreQuery bool   `yaml:"key_ignore_query"` // one object for a path, whatever its query; false
+	StatusTTL           StatusTTL `yaml:"status_ttl"`             // lifetimes, by status, of what says nothing; before the two above; none
+	StaleDespiteSMaxAge bool      `yaml:"stale_despite_s_maxage"` // s-maxage does not forbid what the response's own RFC 5861 windows allow; false
+	CDNCacheControl     []string  `yaml:"cdn_cache_control"`      // target list of RFC 9213 2.2; CDN-Cache-Control, Surrogate-Control
+
+	Index         string `yaml:"index"`          // document of a path that ends in a slash; "" for none
+	NotFound      string `yaml:"not_found"`      // path of the document that goes with a 404; "" for none
+	SlashRedirect bool   `yaml:"slash_redirect"` // redirect /dir to /dir/ where only that exists
+
+	Key            Key  `yaml:"key"`              // what of a request is in its key
+	KeyIgnoreQuery bool `yaml:"key_ignore_query"` // short for key: {query: none}; false
 
 	ShareSetCookie bool     `yaml:"share_set_cookie"` // store what sets a cookie on the terms of anything else, RFC 9111 7.3; false
 	Obey           []string `yaml:"obey"`             // which directives of a client count, RFC 9111 5.2.1; no-store, only-if-cached
@@ -51,7 +57,7 @@ type Policy struct {
 // both, and where it says nothing the RFC does.
 func DefaultPolicy(o Origin) Policy {
 	p := Policy{
-		HeuristicMax: Duration(24 * time.Hour), StaleIfError: Duration(time.Hour),
+		HeuristicMax: Duration(24 * time.Hour), StaleIfError: Duration(time.Hour), Key: Key{Query: "all"},
 		Compress: slices.Clone(codings), CompressMin: 1 << 10, CompressMax: 10 << 20,
 	}
 	if o.HTTP == nil {
@@ -73,9 +79,12 @@ func (s *Site) settle(at spot, baseDir string) {
 	s.Policy.settle(at.field("policy"), s.Origin)
 }
 
-// settle turns a bucket's defaults off for another kind of origin, save those
+// settle writes out the short form of the key, and turns a bucket's defaults off for another kind of origin, save those
 // that the file gives.
 func (p *Policy) settle(at spot, o Origin) {
+	if p.KeyIgnoreQuery && !at.field("key").field("query").given() {
+		p.Key.Query = "none"
+	}
 	fallback := DefaultPolicy(o)
 	if !at.field("default_ttl").given() {
 		p.DefaultTTL = fallback.DefaultTTL
@@ -115,6 +124,13 @@ var codings = []string{"zstd", "br", "gzip"}
 
 func (p *Policy) check(at spot) {
 	p.checkCompress(at)
+	p.Key.check(at.field("key"))
+	if query := at.field("key").field("query"); p.KeyIgnoreQuery && query.given() && p.Key.Query != "none" {
+		query.bad(fmt.Sprintf("query is %s, and key_ignore_query, which means none, is true on line %d", p.Key.Query, at.field("key_ignore_query").line()),
+			"remove one of the two")
+	}
+	p.StatusTTL.check(at.field("status_ttl"))
+	checkTargets(at.field("cdn_cache_control"), p.CDNCacheControl)
 	if strings.Contains(p.Index, "/") {
 		at.field("index").bad(fmt.Sprintf("index %q has a slash", p.Index), `write a file name, such as index.html, or "" for none`)
 	}

@@ -104,7 +104,7 @@ func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 	if err != nil {
 		return err
 	}
-	handler, err := httpcache.New(httpcache.Options{Node: e.name, Engine: e.engine, Sites: sites, Observe: e.telemetry.Observe})
+	handler, err := httpcache.New(e.handlerOptions(c, sites))
 	if err != nil {
 		return err
 	}

@@ -117,6 +117,7 @@ func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, d
 	t.engine, err = cache.New(cache.Options{
 		Node: name, Store: t.store, Purges: t.index, Log: t.log,
 		FillWait: c.Limits.FillWait.Std(), FillTimeout: c.Limits.FillTimeout.Std(),
+		StallTimeout: c.Limits.StallTimeout.Std(), UnsharedLifetime: c.Limits.UnsharedLifetime.Std(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
@@ -159,8 +160,12 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 	if err != nil {
 		return err
 	}
+	keys, err := keysOf(c)
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(folder, journalFile)
-	err = t.follow(path, source, env.Log)
+	err = t.follow(path, source, keys, env.Log)
 	if err == nil || errors.Is(err, purge.ErrJournalHeld) {
 		return err
 	}
@@ -173,15 +178,15 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 	if err := errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix)); err != nil {
 		return err
 	}
-	return t.follow(path, source, env.Log)
+	return t.follow(path, source, keys, env.Log)
 }
 
 // follow opens the journal and makes the follower that puts it in force.
-func (t *tier) follow(path string, source purge.Source, log *slog.Logger) (err error) {
+func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111.KeyPolicy, log *slog.Logger) (err error) {
 	if t.journal, err = purge.OpenJournal(path, purge.JournalOptions{}); err != nil {
 		return err
 	}
-	t.index = purge.NewIndex(purge.IndexOptions{})
+	t.index = purge.NewIndex(purge.IndexOptions{Key: func(site string) *rfc9111.KeyPolicy { return keys[site] }})
 	t.follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
 		Announce: natslog.Announcer(t.conn),
@@ -256,18 +261,5 @@ func (t *tier) close() {
 		if err := s.Close(); err != nil {
 			t.log.Warn("store", "error", err)
 		}
-	}
-}
-
-// policyOf gives the rules' own numbers.
-func policyOf(p config.Policy) rfc9111.Policy {
-	obey, err := rfc9111.ParseDirectiveSet(p.Obey)
-	if err != nil || len(p.Obey) == 0 {
-		obey = rfc9111.ObeySafe // the configuration has been checked
-	}
-	return rfc9111.Policy{
-		ShareSetCookie: p.ShareSetCookie, Languages: p.Languages, Obey: obey,
-		DefaultTTL: p.DefaultTTL.Std(), NegativeTTL: p.NegativeTTL.Std(), HeuristicMax: p.HeuristicMax.Std(),
-		StaleIfError: p.StaleIfError.Std(), StaleWhileRevalidate: p.StaleWhileRevalidate.Std(),
 	}
 }

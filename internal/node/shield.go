@@ -43,9 +43,9 @@ func (s *Shield) bind(c *config.Config, conf *config.Shield, env Env) error {
 	if err != nil {
 		return err
 	}
-	handler, err := httpcache.New(httpcache.Options{
-		Node: s.name, Engine: s.engine, Sites: sites, Face: httpcache.FaceEdges, Observe: s.telemetry.Observe,
-	})
+	options := s.handlerOptions(c, sites)
+	options.Face = httpcache.FaceEdges
+	handler, err := httpcache.New(options)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 
 	"weir/cache"
 	"weir/cache/httpcache"
-	"weir/cache/rfc9111"
 	"weir/internal/config"
 	"weir/origin"
 )
@@ -23,10 +22,11 @@ func sitesOf(c *config.Config, encodings func(config.Policy) *cache.Encodings, u
 		if err != nil {
 			return nil, fmt.Errorf("site %s: origin: %w", s.Name, err)
 		}
-		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), Upstream: next}
-		if s.Policy.KeyIgnoreQuery {
-			site.Key.Query = rfc9111.QueryNone
+		key, err := keyOf(s.Policy)
+		if err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Name, err)
 		}
+		site := &cache.Site{Name: s.Name, Policy: policyOf(s.Policy), Key: key, Upstream: next}
 		if encodings != nil {
 			site.Encodings = encodings(s.Policy)
 		}
