@@ -121,6 +121,9 @@ func (f *fill) store(m *storage.Meta, response *http.Response) Reason {
 func (f *fill) place(m *storage.Meta, h http.Header) (storage.Key, error) {
 	f.reduce(h)
 	m.Vary, _ = rfc9111.VaryFields(h)
+	if f.req.Extra != "" {
+		m.Vary = slices.DeleteFunc(m.Vary, f.req.Site.Key.Covers)
+	}
 	if len(m.Vary) == 0 && f.req.Extra == "" {
 		return storage.KeyOf(f.primary), nil
 	}

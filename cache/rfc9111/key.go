@@ -233,6 +233,19 @@ func (k *KeyPolicy) Names(header string) bool {
 	return slices.ContainsFunc(k.Headers, func(name string) bool { return strings.EqualFold(name, header) })
 }
 
+// Covers says whether Extra tells apart all that an origin can see of a field,
+// given in lower case as in Vary: then Vary need not do it once more, by more of
+// a client's request than the origin saw.
+func (k *KeyPolicy) Covers(field string) bool {
+	switch field {
+	case "cookie":
+		return len(k.Cookies) > 0
+	case foldedDeviceField:
+		return len(k.Devices) > 0
+	}
+	return k.Names(field)
+}
+
 // cookieField gives the Cookie field that has only the cookies in the key; ""
 // if there is none.
 func (k *KeyPolicy) cookieField(req Fields) string {

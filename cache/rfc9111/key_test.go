@@ -123,6 +123,16 @@ func TestKeyForward(t *testing.T) {
 	}
 }
 
+func TestKeyCovers(t *testing.T) {
+	k := KeyPolicy{Headers: []string{"X-Plan"}, Cookies: []string{"a"}, Devices: []Device{DeviceMobile}}
+	none := KeyPolicy{}
+	for field, want := range map[string]bool{"x-plan": true, "cookie": true, "x-device-class": true, "user-agent": false, "x-tone": false} {
+		if k.Covers(field) != want || none.Covers(field) {
+			t.Errorf("%s: got %v and %v", field, k.Covers(field), none.Covers(field))
+		}
+	}
+}
+
 // An edge's word on the device class counts, as far as the policy has the class.
 func TestClassTold(t *testing.T) {
 	k := KeyPolicy{Devices: []Device{DeviceMobile, DeviceTablet}}
