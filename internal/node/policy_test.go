@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -67,5 +68,39 @@ func TestKeyOf(t *testing.T) {
 		if _, err := keyOf(config.Policy{Key: bad}); err == nil {
 			t.Errorf("%v is good", bad)
 		}
+	}
+}
+
+// What the file says of keys reaches the sites that a node answers for, and the
+// purges that it reads.
+func TestKeysAreWired(t *testing.T) {
+	c := config.Default()
+	c.Sites = []*config.Site{
+		{Name: "plain", Hosts: []string{"plain.test"}},
+		{Name: "keyed", Hosts: []string{"keyed.test"}, Policy: config.Policy{Key: config.Key{
+			Query: "except", Params: []string{"utm_*"}, SortQuery: true, Headers: []string{"X-Plan"}, Cookies: []string{"lang"}, Devices: []string{"tablet"},
+		}}},
+	}
+	sites, err := sitesOf(c, func(*config.Site) (http.RoundTripper, error) { return http.DefaultTransport, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := keysOf(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := rfc9111.KeyPolicy{
+		Query: rfc9111.QueryExcept, Params: []string{"utm_*"}, SortQuery: true,
+		Headers: []string{"X-Plan"}, Cookies: []string{"lang"}, Devices: []rfc9111.Device{rfc9111.DeviceTablet},
+	}
+	if got := sites.Find("keyed.test").Key; !reflect.DeepEqual(got, want) || !reflect.DeepEqual(*keys["keyed"], want) {
+		t.Errorf("got %+v and %+v, want %+v", got, *keys["keyed"], want)
+	}
+	if got := sites.Find("plain.test").Key; got.RewritesQuery() || got.Extra(http.Header{}, "") != "" || keys["plain"].RewritesQuery() {
+		t.Errorf("a site without a key policy has %+v", got)
+	}
+	c.Sites[1].Policy.Key.Params = nil
+	if _, err := keysOf(c); err == nil {
+		t.Error("a key policy that contradicts itself is wired")
 	}
 }
