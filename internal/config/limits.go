@@ -16,6 +16,8 @@ type Limits struct {
 	StallTimeout     Duration `yaml:"stall_timeout"`
 	UnsharedLifetime Duration `yaml:"unshared_lifetime"`
 
+	VariantsMax int `yaml:"variants_max"` // of one key that are stored; default 64
+
 	RequestBodyTimeout Duration `yaml:"request_body_timeout"` // for the next bytes of a request's body; default 60s
 	RequestBodyMax     Bytes    `yaml:"request_body_max"`     // of one request; default 100MiB
 	TunnelsMax         int      `yaml:"tunnels_max"`          // connections that have left HTTP (Upgrade); default 1024
@@ -37,6 +39,7 @@ func (l *Limits) setDefaults() {
 
 		StallTimeout:       Duration(time.Minute),
 		UnsharedLifetime:   Duration(2 * time.Minute),
+		VariantsMax:        64,
 		RequestBodyTimeout: Duration(time.Minute),
 		RequestBodyMax:     100 << 20,
 		TunnelsMax:         1024,
@@ -57,6 +60,9 @@ func (l *Limits) check(at spot) {
 	checkTimeout(at.field("tunnel_idle"), l.TunnelIdle)
 	if l.RequestBodyMax < 1 {
 		at.field("request_body_max").bad("request_body_max leaves no room for a body", "write a size, such as 100MiB")
+	}
+	if l.VariantsMax < 1 {
+		at.field("variants_max").bad("variants_max leaves no variant", "write 1 or more")
 	}
 	if l.TunnelsMax < 1 {
 		at.field("tunnels_max").bad("tunnels_max leaves no connection", "write 1 or more")

@@ -118,6 +118,7 @@ func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, d
 		Node: name, Store: t.store, Purges: t.index, Log: t.log,
 		FillWait: c.Limits.FillWait.Std(), FillTimeout: c.Limits.FillTimeout.Std(),
 		StallTimeout: c.Limits.StallTimeout.Std(), UnsharedLifetime: c.Limits.UnsharedLifetime.Std(),
+		VariantsMax: c.Limits.VariantsMax,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
