@@ -191,3 +191,23 @@ func TestExtraRefresh(t *testing.T) {
 		}
 	})
 }
+
+// Queries that differ in nothing that matters are one object of each plan.
+func TestExtraAndNoVarySearch(t *testing.T) {
+	w := newWorld(t, cache.Options{}, func(r *http.Request) (*http.Response, error) {
+		return good(r.Header.Get("X-Plan"), "No-Vary-Search", `params=("x")`)()
+	})
+	for _, row := range []struct{ plan, target, want string }{
+		{"gold", "/a?x=1&y=1", "miss/absent: gold"},
+		{"free", "/a?x=2&y=1", "miss/variant: free"},
+		{"gold", "/a?x=3&y=1", "hit/fresh: gold"},
+		{"free", "/a?x=3&y=1", "hit/fresh: free"},
+		{"free", "/a?x=3&y=2", "miss/absent: free"},
+	} {
+		r := w.plan(row.plan)
+		r.Target = row.target
+		if got := w.serve(r); got != row.want {
+			t.Errorf("%s %s: got %s; want %s", row.plan, row.target, got, row.want)
+		}
+	}
+}
