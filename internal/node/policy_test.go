@@ -81,7 +81,7 @@ func TestKeysAreWired(t *testing.T) {
 			Query: "except", Params: []string{"utm_*"}, SortQuery: true, Headers: []string{"X-Plan"}, Cookies: []string{"lang"}, Devices: []string{"tablet"},
 		}}},
 	}
-	sites, err := sitesOf(c, func(*config.Site) (http.RoundTripper, error) { return http.DefaultTransport, nil })
+	sites, err := sitesOf(c, nil, func(*config.Site) (http.RoundTripper, error) { return http.DefaultTransport, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
