@@ -96,15 +96,19 @@ func (e *Engine) derivedObject(k storage.Key, base *storage.Meta, c rfc9111.Codi
 		}
 		return nil
 	}
-	m := o.Meta()
-	rest, isVariant := strings.CutPrefix(m.Variant, base.Variant)
-	label, separated := strings.CutPrefix(rest, variantSeparator)
-	if m.BodyID != base.BodyID || m.Site != base.Site || m.Host != base.Host || m.Target != base.Target ||
-		!isVariant || !separated || label != labelOf(c) {
+	if !derivedFrom(o.Meta(), base, c) {
 		_ = o.Close()
 		return nil
 	}
 	return o
+}
+
+// derivedFrom says whether m is that of base in the coding c.
+func derivedFrom(m, base *storage.Meta, c rfc9111.Coding) bool {
+	rest, isVariant := strings.CutPrefix(m.Variant, base.Variant)
+	label, separated := strings.CutPrefix(rest, variantSeparator)
+	return m.BodyID == base.BodyID && m.Site == base.Site && m.Host == base.Host && m.Target == base.Target &&
+		isVariant && separated && label == labelOf(c)
 }
 
 // sameAge says that a derived object's meta was made of base as it is now: each

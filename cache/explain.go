@@ -86,6 +86,15 @@ type ExplainedObject struct {
 	// unsafe request has made one of them invalid, or may have.
 	Groups        []string `json:"groups,omitempty"`
 	GroupsInvalid bool     `json:"groups_invalid,omitempty"`
+	// Codings are the content codings that it is stored in besides its own.
+	Codings []ExplainedCoding `json:"codings,omitempty"`
+}
+
+// ExplainedCoding is a stored object in another content coding.
+type ExplainedCoding struct {
+	Coding    string   `json:"coding"`
+	BodyBytes int64    `json:"body_bytes"`
+	Tiers     []string `json:"tiers"`
 }
 
 // ExplainedFill is a fill as an Explanation shows it.
@@ -182,9 +191,19 @@ func (x *explaining) hinted() (primary string, ok bool) {
 	return byHint(copies[0].Meta, x.req.Site.Name, x.req.Host, x.req.Target)
 }
 
+// peekPrimary is transaction.openPrimary.
 func (x *explaining) peekPrimary(primary string) {
 	x.primary, x.key = primary, storage.KeyOf(primary)
 	x.peek("")
+	if x.req.Extra == "" {
+		return
+	}
+	if x.object != nil && x.object.Status != 0 {
+		x.object = nil
+	}
+	if x.object == nil {
+		x.key, x.out.Variant = variantKey(primary, unlisted, x.req.Extra), x.req.Extra
+	}
 }
 
 func (x *explaining) peek(variant string) {
@@ -252,7 +271,28 @@ func (x *explaining) describe() *ExplainedObject {
 	for _, c := range x.copies {
 		o.Tiers = append(o.Tiers, c.Tier.String())
 	}
+	o.Codings = x.codings()
 	return o
+}
+
+// codings are what has been derived of the object.
+func (x *explaining) codings() []ExplainedCoding {
+	if x.req.Site.Encodings == nil {
+		return nil
+	}
+	var derived []ExplainedCoding
+	for _, c := range rfc9111.Codings {
+		copies := x.e.Store.Peek(derivedKey(x.key, x.object.BodyID, c))
+		if len(copies) == 0 || !derivedFrom(copies[0].Meta, x.object, c) {
+			continue
+		}
+		d := ExplainedCoding{Coding: c.String(), BodyBytes: copies[0].Meta.BodyBytes}
+		for _, copied := range copies {
+			d.Tiers = append(d.Tiers, copied.Tier.String())
+		}
+		derived = append(derived, d)
+	}
+	return derived
 }
 
 // explainFill describes the fill that runs for a key, if one does.
@@ -297,7 +337,7 @@ func (x *explaining) judge() (Outcome, Reason) {
 		}
 		return OutcomeHit, ReasonFresh
 	case rfc9111.StaleWhileRevalidate:
-		if !x.req.NoStale && x.lacks == nil {
+		if !x.req.NoStale && !x.directives.NoStore && x.lacks == nil {
 			return OutcomeStale, ReasonStaleWhileRevalidate
 		}
 	}
@@ -333,6 +373,8 @@ func (x *explaining) collapse(k storage.Key, r Reason) (Outcome, Reason) {
 	switch {
 	case x.directives.OnlyIfCached:
 		return OutcomeError, ReasonOnlyIfCached
+	case x.directives.NoStore:
+		return OutcomePass, ReasonRequestNoStore
 	case alone && x.req.selective():
 		return OutcomePass, ReasonHitForMiss
 	case !joins && x.e.FillsRunning() >= x.e.FillsMax:

@@ -377,3 +377,60 @@ func TestExplainObeys(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 }
+
+// Where the key has more than the target, the explanation is of the request's
+// own object, and of the fill that it would share.
+func TestExplainExtra(t *testing.T) {
+	w := newWorld(t, cache.Options{}, func(*http.Request) (*http.Response, error) {
+		return reply(200, "body", "Cache-Control", "max-age=60"), nil
+	})
+	request := func(extra string) *cache.Request {
+		r := w.request(http.MethodGet, nil)
+		r.Extra = extra
+		return r
+	}
+	outcomes := func() string {
+		var all []string
+		for _, extra := range []string{"~mobile;", "~other;"} {
+			x := w.engine.Explain(request(extra))
+			all = append(all, x.Outcome+"/"+x.Reason+" "+x.Variant)
+		}
+		return strings.Join(all, ", ")
+	}
+	if got, want := outcomes(), "miss/absent ~mobile;, miss/absent ~other;"; got != want {
+		t.Errorf("cold: %s; want %s", got, want)
+	}
+	a := w.engine.Serve(t.Context(), request("~mobile;"))
+	_, _ = a.WriteRange(t.Context(), io.Discard, 0, -1)
+	a.Close()
+	w.engine.Drain(t.Context())
+	if got, want := outcomes(), "hit/fresh ~mobile;, miss/variant ~other;"; got != want {
+		t.Errorf("one is stored: %s; want %s", got, want)
+	}
+}
+
+// An explanation names the codings that the object is stored in, and a request
+// that says no-store.
+func TestExplainCodings(t *testing.T) {
+	w := newWorld(t, cache.Options{}, func(*http.Request) (*http.Response, error) {
+		return reply(200, strings.Repeat("text ", 1000), "Cache-Control", "max-age=60", "Content-Type", "text/plain"), nil
+	})
+	w.site.Encodings = &cache.Encodings{Compress: []rfc9111.Coding{rfc9111.CodingGzip}}
+	header := http.Header{"Accept-Encoding": {"gzip"}}
+	w.get(header)
+	for range 500 {
+		if w.get(header); len(w.explain(header).Stored.Codings) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	codings := w.explain(header).Stored.Codings
+	if len(codings) != 1 || codings[0].Coding != "gzip" || codings[0].BodyBytes > 500 || !slices.Equal(codings[0].Tiers, []string{"memory"}) {
+		t.Errorf("%+v", codings)
+	}
+	r := w.request(http.MethodGet, http.Header{"Cache-Control": {"no-store"}})
+	r.Target = "/b"
+	if x := w.engine.Explain(r); x.Outcome != "pass" || x.Reason != "request-no-store" {
+		t.Errorf("no-store: %s/%s", x.Outcome, x.Reason)
+	}
+}

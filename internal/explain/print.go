@@ -107,6 +107,9 @@ func (k block) explanation(x *cache.Explanation) {
 
 func (k block) object(x *cache.Explanation, o *cache.ExplainedObject) {
 	k.line("stored in", "%s", strings.Join(o.Tiers, ", "))
+	for _, c := range o.Codings {
+		k.line("coded", "%s, %d bytes, in %s", c.Coding, c.BodyBytes, strings.Join(c.Tiers, ", "))
+	}
 	validators := ""
 	if o.ETag != "" {
 		validators += ", ETag " + printable(o.ETag)
