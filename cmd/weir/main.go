@@ -32,6 +32,8 @@ type commands struct {
 	Measure measureCommand `cmd:"" help:"Measure a running lab from every region's simulated client."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
 	Version versionCommand `cmd:"" help:"Say which build this is."`
+
+	Simulate simulateCommand `cmd:"" help:"Replay a trace or an access log, to size a node."`
 }
 
 // environment is what commands get from the process they run in.

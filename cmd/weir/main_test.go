@@ -15,6 +15,7 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("stat: ./state\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	curve := filepath.Join(t.TempDir(), "curve.svg")
 	for _, test := range []struct {
 		args string
 		code int
@@ -39,6 +40,14 @@ func TestCommandLine(t *testing.T) {
 		{"explain /a", 1, "weir lab"},
 		{"explain", 2, "<url>"},
 		{"explain --control http://127.0.0.1:1 http://h/a", 1, "token"},
+		{"simulate --memory 1% ../../testdata/traces/sample.log.zst", 0, "memory"},
+		{"simulate ../../testdata/traces/sample.log.zst --json --disk 1GB --policy lru", 0, `"object_hit_ratio"`},
+		{"simulate --curve " + curve + " ../../testdata/traces/sample.log.zst", 0, "drawn in " + curve},
+		{"simulate ../../testdata/traces/sample.log.zst --curve=" + curve, 0, "drawn in " + curve},
+		{"simulate ../../testdata/traces/sample.log.zst", 1, "--memory, --disk or --curve is needed"},
+		{"simulate /nowhere.tr --memory 1%", 1, "/nowhere.tr"},
+		{"simulate x --memory lots", 2, "lots"},
+		{"simulate x --policy mru", 2, "mru"},
 	} {
 		var out bytes.Buffer
 		code := run(&environment{ctx: t.Context(), out: &out, errors: &out}, strings.Fields(test.args))
