@@ -22,11 +22,10 @@ type series struct {
 	of     func(point) float64
 }
 
-func seriesOf(r report) []series {
-	memory := "memory (" + r.Policy.String() + ")"
+func allSeries() []series {
 	return []series{
-		{memory + ", objects", "#1f5fbf", "", func(p point) float64 { return p.MemoryObjectHitRatio }},
-		{memory + ", bytes", "#1f5fbf", "5 4", func(p point) float64 { return p.MemoryByteHitRatio }},
+		{"memory, objects", "#1f5fbf", "", func(p point) float64 { return p.MemoryObjectHitRatio }},
+		{"memory, bytes", "#1f5fbf", "5 4", func(p point) float64 { return p.MemoryByteHitRatio }},
 		{"disk, objects", "#c0571b", "", func(p point) float64 { return p.DiskObjectHitRatio }},
 		{"disk, bytes", "#c0571b", "5 4", func(p point) float64 { return p.DiskByteHitRatio }},
 	}
@@ -37,7 +36,7 @@ func drawn(r report) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", pictureWidth, pictureHeight)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", pictureWidth, pictureHeight)
-	text(&b, frameLeft, 24, "start", fmt.Sprintf("%s: hit ratio by cache size, footprint %s", r.Trace, round(r.FootprintBytes)))
+	text(&b, frameLeft, 24, "start", fmt.Sprintf("%s: hit ratio by cache size; footprint %s, policy %s", r.Trace, round(r.FootprintBytes), r.Policy))
 	for percent := 0; percent <= 100; percent += 20 {
 		y := yOf(float64(percent) / 100)
 		line(&b, frameLeft, y, frameLeft+frameWidth, y)
@@ -51,7 +50,7 @@ func drawn(r report) []byte {
 			text(&b, x, frameTop+frameHeight+34, "middle", round(p.Bytes))
 		}
 	}
-	for i, s := range seriesOf(r) {
+	for i, s := range allSeries() {
 		drawSeries(&b, s, r.Curve, float64(frameTop+20+20*i))
 	}
 	b.WriteString("</svg>\n")
