@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/weir
@@ -62,8 +62,12 @@ minio: .cache/bin/minio ## Build MinIO, which the tests then use too (minutes, o
 NPM_SUITE := .cache/conformance/node_modules/http-cache-tests
 
 .PHONY: conformance
-conformance: $(if $(SUITE),,.cache/conformance/installed) ## Run the public HTTP cache suite against weir (needs Node.js and npm)
+conformance: $(if $(SUITE),,.cache/conformance/installed) ## Run the public HTTP cache suite against weir (needs Node.js 20.18 and npm)
 	go run ./internal/conformance -suite "$(or $(SUITE),$(NPM_SUITE))" -details .cache/conformance $(ARGS)
+
+.PHONY: conformance-peers
+conformance-peers: ## Show the last run of SUITE=DIR beside the other caches' results that DIR has
+	go run ./internal/conformance -suite "$(SUITE)" -details .cache/conformance -peers
 
 .cache/conformance/installed: testdata/conformance/package.json testdata/conformance/package-lock.json
 	mkdir -p .cache/conformance

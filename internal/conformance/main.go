@@ -5,7 +5,8 @@
 // In the order a run goes: the suite and its programs (suite.go, origin.go),
 // weir in front of the suite's origin server (run.go), the verdict on each test
 // (score.go), what is recorded and held against it (record.go), and what a
-// reader sees (report.go).
+// reader sees (report.go). other.go scores caches that are not weir, and
+// peers.go puts them beside it.
 package main
 
 import (
@@ -41,6 +42,11 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.details, "details", "", "folder for a file per run with the verdict on each test; default none")
 	flags.StringVar(&o.tiers, "tiers", "", "run these tiers alone: edge or edge-shield")
 	flags.StringVar(&o.only, "id", "", "run this test alone, show its requests and responses, and compare nothing")
+	flags.BoolVar(&o.defaults, "defaults", false, "give the site weir's default policy, and compare nothing")
+	flags.StringVar(&o.against, "against", "", "score the cache at this URL in place of weir, and compare nothing")
+	flags.IntVar(&o.originPort, "origin-port", 8000, "port of the origin server, with -against")
+	flags.StringVar(&o.results, "results", "", "score this file, which the suite's client printed, in place of a run, and compare nothing")
+	flags.BoolVar(&o.peers, "peers", false, "show the last run in the folder of -details beside the other caches' results in the suite's folder")
 	flags.StringVar(&o.node, "node", "node", "the Node.js program")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,9 +26,9 @@ type originServer struct {
 	dir     string
 }
 
-// startOrigin starts the suite's origin server on a free port. log receives
-// what it says. It must be closed.
-func (s *suite) startOrigin(ctx context.Context, log io.Writer) (_ *originServer, err error) {
+// startOrigin starts the suite's origin server on a port, or with 0 on a free
+// one. log receives what it says. It must be closed.
+func (s *suite) startOrigin(ctx context.Context, port int, log io.Writer) (_ *originServer, err error) {
 	o := &originServer{}
 	ctx, o.cancel = context.WithCancel(ctx)
 	defer func() {
@@ -44,7 +45,7 @@ func (s *suite) startOrigin(ctx context.Context, log io.Writer) (_ *originServer
 	process := exec.CommandContext(ctx, s.node, filepath.Join(s.dir, s.server))
 	process.Dir = o.dir
 	process.Env = append(os.Environ(),
-		"npm_config_protocol=http", "npm_config_port=0", "npm_config_pidfile="+filepath.Join(o.dir, "pid"))
+		"npm_config_protocol=http", "npm_config_port="+strconv.Itoa(port), "npm_config_pidfile="+filepath.Join(o.dir, "pid"))
 	process.Stdout, process.Stderr = said, said // one writer: exec then writes from one goroutine
 	process.WaitDelay = time.Second
 	if err = process.Start(); err != nil {

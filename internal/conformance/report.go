@@ -34,7 +34,7 @@ func printScore(w io.Writer, title string, outcomes []outcome) {
 // writeDetails puts every outcome into a JSON file of its own under folder and
 // gives the file's path.
 func writeDetails(folder, suite, tiers string, outcomes []outcome) (string, error) {
-	path := filepath.Join(folder, suite+"-"+tiers+".json")
+	path := detailsPath(folder, suite, tiers)
 	text, err := json.MarshalIndent(outcomes, "", "  ")
 	if err == nil {
 		err = os.MkdirAll(folder, 0o755)
@@ -46,4 +46,8 @@ func writeDetails(folder, suite, tiers string, outcomes []outcome) (string, erro
 		return "", fmt.Errorf("details: %w", err)
 	}
 	return path, nil
+}
+
+func detailsPath(folder, suite, tiers string) string {
+	return filepath.Join(folder, suite+"-"+tiers+".json")
 }

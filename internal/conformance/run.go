@@ -14,9 +14,25 @@ import (
 // options is what the command line says.
 type options struct {
 	suite, record, excluded, details, tiers, only, node string
+	against, results                                    string
 
-	update bool
-	out    io.Writer
+	originPort       int
+	update, defaults bool
+	peers            bool
+	out              io.Writer
+}
+
+// plan is what a run is judged by.
+type plan struct {
+	suite *suite
+	tests []test
+	// excluded says by id why a test does not count.
+	excluded map[string]string
+}
+
+// judge gives the outcome of each test.
+func (p plan) judge(results map[string]result) []outcome {
+	return exclude(judge(p.tests, results), p.excluded)
 }
 
 // tier is one way in which weir stands between the suite's client and its
@@ -41,11 +57,17 @@ func run(ctx context.Context, o options) error {
 	if o.only != "" {
 		return runOne(ctx, o, s)
 	}
+	if o.against != "" || o.results != "" {
+		return runOther(ctx, o, s)
+	}
+	if o.peers {
+		return runPeers(ctx, o, s)
+	}
 	recorded, err := loadRecord(o.record)
 	if err != nil {
 		return err
 	}
-	tests, reasons, err := o.tests(ctx, s)
+	p, err := o.plan(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -54,17 +76,20 @@ func run(ctx context.Context, o options) error {
 		if !o.wants(t.name) {
 			continue
 		}
-		results, err := measure(ctx, s, t.start)
+		outcomes, err := o.measure(ctx, t, p)
 		if err != nil {
 			return err
 		}
-		outcomes := exclude(judge(tests, results), reasons)
 		printScore(o.out, fmt.Sprintf("%s (suite: %s %s)", t.name, s.name, s.version), outcomes)
+		if o.defaults {
+			errs = append(errs, o.tell(s, t.name+"-defaults", outcomes))
+			continue
+		}
 		now := scoreOf(s.version, outcomes)
 		errs = append(errs, o.settle(s, t.name, recorded, now), o.tell(s, t.name, outcomes))
 		recorded.set(s.name, t.name, now)
 	}
-	if o.update {
+	if o.update && !o.defaults {
 		errs = append(errs, recorded.save(o.record))
 	}
 	return errors.Join(errs...)
@@ -73,20 +98,20 @@ func run(ctx context.Context, o options) error {
 // wants says whether the tiers of that name are to be run.
 func (o options) wants(tiers string) bool { return o.tiers == "" || o.tiers == tiers }
 
-// tests gives the suite's tests, and by id why some of them do not count.
-func (o options) tests(ctx context.Context, s *suite) ([]test, map[string]string, error) {
+// plan reads the suite's tests, and which of them do not count.
+func (o options) plan(ctx context.Context, s *suite) (plan, error) {
 	tests, err := s.tests(ctx)
 	if err != nil {
-		return nil, nil, err
+		return plan{}, err
 	}
 	excluded, err := loadExclusions(o.excluded)
 	if err == nil {
 		err = checkExclusions(tests, excluded[s.name])
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", o.excluded, err)
+		return plan{}, fmt.Errorf("%s: %w", o.excluded, err)
 	}
-	return tests, excluded[s.name], nil
+	return plan{suite: s, tests: tests, excluded: excluded[s.name]}, nil
 }
 
 // settle compares a score with the recorded one, unless that is to be replaced.
@@ -124,12 +149,13 @@ func (o options) tell(s *suite, tiers string, outcomes []outcome) error {
 }
 
 // measure runs the whole suite against a new weir.
-func measure(ctx context.Context, s *suite, how lab.Options) (results map[string]result, err error) {
-	err = withWeir(ctx, s, how, io.Discard, func(base string) (err error) {
-		results, err = s.runClient(ctx, base)
+func (o options) measure(ctx context.Context, t tier, p plan) (outcomes []outcome, err error) {
+	err = o.withWeir(ctx, p.suite, t.start, io.Discard, func(base string) error {
+		results, err := p.suite.runClient(ctx, base)
+		outcomes = p.judge(results)
 		return err
 	})
-	return results, err
+	return outcomes, err
 }
 
 // runOne shows one test: what each side sent, as the suite itself tells it.
@@ -139,7 +165,7 @@ func runOne(ctx context.Context, o options, s *suite) error {
 			continue
 		}
 		_, _ = fmt.Fprintf(o.out, "%s\n", t.name)
-		err := withWeir(ctx, s, t.start, o.out, func(base string) error {
+		err := o.withWeir(ctx, s, t.start, o.out, func(base string) error {
 			out, err := s.clientOutput(ctx, base, o.only)
 			_, _ = o.out.Write(out)
 			return err
@@ -162,14 +188,16 @@ func everyRule(p *config.Policy) {
 // withWeir calls do with the URL of a weir whose origin is the suite's server.
 // The store is empty at the start and gone at the end. originLog receives what
 // the server says.
-func withWeir(ctx context.Context, s *suite, how lab.Options, originLog io.Writer, do func(base string) error) (err error) {
-	origin, err := s.startOrigin(ctx, originLog)
+func (o options) withWeir(ctx context.Context, s *suite, how lab.Options, originLog io.Writer, do func(base string) error) (err error) {
+	origin, err := s.startOrigin(ctx, 0, originLog)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, origin.close()) }()
 	how.Origin, how.PoPs, how.NoDelay, how.NoShare = origin.url, 1, true, true
-	how.Policy = everyRule
+	if !o.defaults {
+		how.Policy = everyRule
+	}
 	weir, err := lab.Start(ctx, how)
 	if err != nil {
 		return err

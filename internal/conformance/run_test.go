@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +19,7 @@ import (
 )
 
 // asNode in the environment makes this test program play the part of Node.js:
-// it runs the three programs of a suite of two tests.
+// it runs the three programs of a suite of three tests.
 const asNode = "WEIR_CONFORMANCE_NODE"
 
 func TestMain(m *testing.M) {
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 func playNode(args []string) error {
 	switch last := args[len(args)-1]; {
 	case args[0] == "--input-type=module":
-		fmt.Println(`[{"id": "stored", "group": "g", "name": "n"}, {"id": "never", "kind": "optimal", "depends_on": ["stored"]}]`)
+		fmt.Println(`[{"id": "stored", "group": "g", "name": "n"}, {"id": "never", "kind": "optimal", "depends_on": ["stored"]}, {"id": "crowded"}]`)
 		return nil
 	case strings.HasSuffix(last, "server.mjs"):
 		return playOrigin()
@@ -60,7 +62,8 @@ func playOrigin() error {
 	}))
 }
 
-// playClient passes "stored" if the second answer is a hit, and never "never".
+// playClient passes "stored" if the second answer is a hit, "crowded" when it is
+// alone, and never "never".
 func playClient(base, id string) error {
 	var status string
 	for range 2 {
@@ -73,10 +76,13 @@ func playClient(base, id string) error {
 		status = response.Header.Get("Cache-Status")
 	}
 	if id != "" {
-		fmt.Println("saw", status)
+		symbol := map[string]string{"never": "⛔️ - never passes", "crowded": "✅ - "}[id]
+		fmt.Printf("saw %s\n==== Results\n%s\n", status, symbol)
 		return nil
 	}
-	results := map[string]any{"never": []string{"Assertion", "never passes"}, "stored": true}
+	results := map[string]any{
+		"never": []string{"Assertion", "never passes"}, "stored": true, "crowded": []string{"AbortError", "late"},
+	}
 	if !strings.Contains(status, ";hit") {
 		results["stored"] = []string{"Assertion", status}
 	}
@@ -110,8 +116,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"edge (suite: npm 1.2.3): required 1/1, optimal 0/1, check 0/0",
-		"edge-shield (suite: npm 1.2.3): required 1/1, optimal 0/1, check 0/0",
+		"edge (suite: npm 1.2.3): required 1/2, optimal 0/1, check 0/0\n",
+		"edge-shield (suite: npm 1.2.3): required 1/2, optimal 0/1, check 0/0\n",
 		"optimal  fail       never: never passes",
 		filepath.Join(dir, "details", "npm-edge-shield.json"),
 	} {
@@ -122,6 +128,36 @@ func TestRun(t *testing.T) {
 	recorded, err := loadRecord(filepath.Join(dir, "scores.json"))
 	if err != nil || recorded["npm"]["edge-shield"].Failing[kindOptimal][0] != "never" {
 		t.Errorf("recorded %v, %v", recorded, err)
+	}
+}
+
+// Without a record, and with weir's own defaults or another cache, nothing is
+// compared and nothing gets a second chance.
+func TestRunsThatCompareNothing(t *testing.T) {
+	dir, args := folder(t)
+	cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Status", "other;hit")
+	}))
+	defer cache.Close()
+	printed := filepath.Join(dir, "squid.json")
+	if err := os.WriteFile(printed, []byte(`{"stored": true, "never": true, "crowded": ["Setup", "no"]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, more := range map[string][]string{
+		"edge (suite: npm 1.2.3): required 1/2, optimal 0/1, check 0/0\n":  {"-tiers", "edge", "-defaults"},
+		" (suite: npm 1.2.3): required 1/2, optimal 0/1, check 0/0\n":      {"-against", cache.URL, "-origin-port", "0"},
+		"squid (suite: npm 1.2.3): required 1/2, optimal 1/1, check 0/0\n": {"-results", printed},
+	} {
+		var out bytes.Buffer
+		if err := command(t.Context(), append(slices.Clone(args), more...), &out); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q: no %q in:\n%s", more, want, out.String())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "details", "npm-squid.json")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -174,12 +210,18 @@ func TestBadArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty := t.TempDir()
+	good := filepath.Join(dir, "nothing-excluded.json")
+	if err := os.WriteFile(good, []byte(`{}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
 		"-suite is required":         {},
 		"no such file":               {"-suite", filepath.Join(empty, "missing")},
 		"no test-engine/cli.mjs and": {"-suite", empty},
 		"there are no such ones":     {"-suite", empty, "-tiers", "shield"},
 		`"gone" is excluded`:         args,
+		"want http://HOST:PORT":      {"-suite", dir, "-node", os.Args[0], "-excluded", good, "-against", "localhost"},
+		"results: open":              {"-suite", dir, "-node", os.Args[0], "-excluded", good, "-results", filepath.Join(empty, "missing")},
 	} {
 		if err := command(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", args, err, want)
