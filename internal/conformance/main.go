@@ -4,9 +4,10 @@
 //
 // In the order a run goes: the suite and its programs (suite.go, origin.go),
 // weir in front of the suite's origin server (run.go), the verdict on each test
-// (score.go), what is recorded and held against it (record.go), and what a
-// reader sees (report.go). other.go scores caches that are not weir, and
-// peers.go puts them beside it.
+// (score.go), a second chance for those that differ from the record (again.go),
+// what is recorded and held against it (record.go), and what a reader sees
+// (report.go). other.go scores caches that are not weir, and peers.go puts them
+// beside it.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -23,6 +25,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// What libraries say through package log is a debug line, as in cmd/weir.
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	err := command(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {

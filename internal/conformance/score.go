@@ -76,6 +76,8 @@ type outcome struct {
 	Verdict verdict `json:"verdict"`
 	// Detail is the client's message, or the dependencies that did not pass.
 	Detail string `json:"detail,omitempty"`
+	// First is what was wrong in the first run, of a test that passed alone.
+	First string `json:"first,omitempty"`
 }
 
 // judge gives the outcome of each test, in their order. A result of true counts
