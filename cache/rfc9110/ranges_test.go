@@ -1,6 +1,7 @@
 package rfc9110
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,92 @@ func TestContentRange(t *testing.T) {
 	if got, want := UnsatisfiedRange(10), "bytes */10"; got != want {
 		t.Errorf("14.4: got %q, want %q", got, want)
 	}
+}
+
+func TestSelect(t *testing.T) {
+	tagged := header("Etag", `"a"`)
+	dated := header("Last-Modified", early, "Date", late)
+	tests := []struct {
+		name, method string
+		req, header  http.Header
+		size         int64
+		verdict      RangeVerdict
+	}{
+		{"14.2 a range", "GET", header("Range", "bytes=0-4"), tagged, 10, Satisfiable},
+		{"14.2 no range", "GET", header(), tagged, 10, None},
+		{"14.2 not of GET", "HEAD", header("Range", "bytes=0-4"), tagged, 10, None},
+		{"14.2 size not known", "GET", header("Range", "bytes=0-4"), tagged, -1, None},
+		{"14.2 beyond the end", "GET", header("Range", "bytes=10-"), tagged, 10, Unsatisfiable},
+		{"14.2 the first line", "GET", header("Range", "bytes=0-4", "Range", "lines=1-2"), tagged, 10, Satisfiable},
+		{"13.1.5 same tag", "GET", header("Range", "bytes=0-4", "If-Range", `"a"`), tagged, 10, Satisfiable},
+		{"13.1.5 another tag", "GET", header("Range", "bytes=0-4", "If-Range", `"b"`), tagged, 10, None},
+		{"13.1.5 another tag, beyond the end", "GET", header("Range", "bytes=10-", "If-Range", `"b"`), tagged, 10, None},
+		{"13.1.5 same date", "GET", header("Range", "bytes=0-4", "If-Range", early), dated, 10, Satisfiable},
+		{"13.1.5 same date, not strong", "GET", header("Range", "bytes=0-4", "If-Range", early),
+			header("Last-Modified", early, "Date", early), 10, None},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ranges, verdict := Select(tt.method, tt.req, tt.header, tt.size)
+			if verdict != tt.verdict || (verdict == Satisfiable) != slices.Equal(ranges, []Range{{0, 5}}) {
+				t.Errorf("got %v, %v, want %v", ranges, verdict, tt.verdict)
+			}
+		})
+	}
+}
+
+func TestFirstRange(t *testing.T) {
+	tests := []struct {
+		name, field string
+		want        Range
+		suffix, ok  bool
+	}{
+		{"14.1.2 first-last", "bytes=3-7", Range{3, 5}, false, true},
+		{"14.1.2 suffix", "bytes=-7", Range{0, 7}, true, true},
+		{"14.1.2 several", "bytes=, 3-7, -1", Range{3, 5}, false, true},
+		{"14.1.2 suffix of nothing", "bytes=-0", Range{}, true, false},
+		{"14.2 unknown unit", "lines=3-7", Range{}, false, false},
+		{"14.2 a later one malformed", "bytes=3-7,x", Range{}, false, false},
+		{"14.2 no ranges", "bytes=,", Range{}, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, suffix, ok := FirstRange(tt.field); got != tt.want || suffix != tt.suffix || ok != tt.ok {
+				t.Errorf("got %v, %v, %v, want %v, %v, %v", got, suffix, ok, tt.want, tt.suffix, tt.ok)
+			}
+		})
+	}
+	if r, suffix, ok := FirstRange("bytes=3-"); r.Start != 3 || r.Length < 1<<61 || suffix || !ok {
+		t.Errorf("14.1.2 first-: got %v, %v, %v", r, suffix, ok)
+	}
+}
+
+// What FirstRange gives is what ParseRange gives first, of a representation
+// that has it.
+func FuzzFirstRange(f *testing.F) {
+	f.Add("bytes=0-4,5-,-3")
+	f.Add("bytes=-9223372036854775808")
+	f.Fuzz(func(t *testing.T, field string) {
+		const size = 1 << 50
+		first, suffix, ok := FirstRange(field)
+		ranges, verdict := ParseRange(field, size)
+		switch {
+		case !ok:
+			if verdict != None && first.Length > 0 {
+				t.Fatalf("%v is %v", first, verdict)
+			}
+		case first.Start < 0 || first.Length <= 0 || suffix && first.Start != 0:
+			t.Fatalf("%v, suffix: %v", first, suffix)
+		case verdict == Satisfiable && !suffix && first.Start < size:
+			if ranges[0].Start != first.Start || ranges[0].Length != min(first.Length, size-first.Start) {
+				t.Fatalf("%v, and of %d bytes %v", first, int64(size), ranges[0])
+			}
+		case verdict == Satisfiable && suffix:
+			if ranges[0].Length != min(first.Length, size) {
+				t.Fatalf("the last %d, and of %d bytes %v", first.Length, int64(size), ranges[0])
+			}
+		}
+	})
 }
 
 func FuzzParseRange(f *testing.F) {

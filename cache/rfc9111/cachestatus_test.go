@@ -13,18 +13,18 @@ func TestCacheStatus(t *testing.T) {
 		c    CacheStatus
 		want string
 	}{
-		{"2.1 hit", CacheStatus{Node: "fra", Hit: true, TTL: 376 * time.Second, HasTTL: true}, `fra;hit;ttl=376`},
-		{"2.1 hit goes without fwd", CacheStatus{Node: "fra", Hit: true, Fwd: FwdMiss}, `fra;hit`},
-		{"2.2 fwd", CacheStatus{Node: "fra", Fwd: FwdURIMiss, FwdStatus: 200, Stored: true, Collapsed: true}, `fra;fwd=uri-miss;fwd-status=200;stored;collapsed`},
-		{"2.2 fwd is a token or not there", CacheStatus{Node: "fra", Fwd: "a b"}, `fra`},
-		{"2.4 negative ttl", CacheStatus{Node: "fra", Hit: true, TTL: -1500 * time.Millisecond, HasTTL: true}, `fra;hit;ttl=-2`},
-		{"2.4 ttl rounds down", CacheStatus{Node: "fra", Hit: true, TTL: -time.Nanosecond, HasTTL: true}, `fra;hit;ttl=-1`},
-		{"2.4 ttl of zero", CacheStatus{Node: "fra", Hit: true, TTL: 999 * time.Millisecond, HasTTL: true}, `fra;hit;ttl=0`},
-		{"2.7 key", CacheStatus{Node: "fra", Key: "a\"\\\x00é"}, `fra;key="a\"\\%00%C3%A9"`},
-		{"2.8 detail, a token", CacheStatus{Node: "fra", Detail: "memory"}, `fra;detail=memory`},
-		{"2.8 detail, a string", CacheStatus{Node: "fra", Detail: "two words"}, `fra;detail="two words"`},
-		{"2 node, a string", CacheStatus{Node: "10.0.0.1"}, `"10.0.0.1"`},
-		{"2 node, empty", CacheStatus{}, `""`},
+		{"RFC 9211 2.1 hit", CacheStatus{Node: "fra", Hit: true, TTL: 376 * time.Second, HasTTL: true}, `fra;hit;ttl=376`},
+		{"RFC 9211 2.1 hit goes without fwd", CacheStatus{Node: "fra", Hit: true, Fwd: FwdMiss}, `fra;hit`},
+		{"RFC 9211 2.2 fwd", CacheStatus{Node: "fra", Fwd: FwdURIMiss, FwdStatus: 200, Stored: true, Collapsed: true}, `fra;fwd=uri-miss;fwd-status=200;stored;collapsed`},
+		{"RFC 9211 2.2 fwd is a token or not there", CacheStatus{Node: "fra", Fwd: "a b"}, `fra`},
+		{"RFC 9211 2.4 negative ttl", CacheStatus{Node: "fra", Hit: true, TTL: -1500 * time.Millisecond, HasTTL: true}, `fra;hit;ttl=-2`},
+		{"RFC 9211 2.4 ttl rounds down", CacheStatus{Node: "fra", Hit: true, TTL: -time.Nanosecond, HasTTL: true}, `fra;hit;ttl=-1`},
+		{"RFC 9211 2.4 ttl of zero", CacheStatus{Node: "fra", Hit: true, TTL: 999 * time.Millisecond, HasTTL: true}, `fra;hit;ttl=0`},
+		{"RFC 9211 2.7 key", CacheStatus{Node: "fra", Key: "a\"\\\x00é"}, `fra;key="a\"\\%00%C3%A9"`},
+		{"RFC 9211 2.8 detail, a token", CacheStatus{Node: "fra", Detail: "memory"}, `fra;detail=memory`},
+		{"RFC 9211 2.8 detail, a string", CacheStatus{Node: "fra", Detail: "two words"}, `fra;detail="two words"`},
+		{"RFC 9211 2 node, a string", CacheStatus{Node: "10.0.0.1"}, `"10.0.0.1"`},
+		{"RFC 9211 2 node, empty", CacheStatus{}, `""`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -39,10 +39,10 @@ func TestProxyStatus(t *testing.T) {
 	tests := []struct {
 		name, node, errorType, details, want string
 	}{
-		{"2.1.1 error", "fra", ProxyDNSTimeout, "", `fra;error=dns_timeout`},
-		{"2.1.5 details", "fra", ProxyHTTPProtocolError, "bad \"chunk\"", `fra;error=http_protocol_error;details="bad \"chunk\""`},
-		{"2.1.1 not a token", "fra", "a b", "", `fra;error=proxy_internal_error`},
-		{"2 no error", "my node", "", "", `"my node"`},
+		{"RFC 9209 2.1.1 error", "fra", ProxyDNSTimeout, "", `fra;error=dns_timeout`},
+		{"RFC 9209 2.1.5 details", "fra", ProxyHTTPProtocolError, "bad \"chunk\"", `fra;error=http_protocol_error;details="bad \"chunk\""`},
+		{"RFC 9209 2.1.1 not a token", "fra", "a b", "", `fra;error=proxy_internal_error`},
+		{"RFC 9209 2 no error", "my node", "", "", `"my node"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

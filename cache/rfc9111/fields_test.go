@@ -128,3 +128,28 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("4.3.4, no Date: %+v", s)
 	}
 }
+
+// However Connection is written, nothing of this connection is left, what says
+// who may share the message stays, and a second time changes nothing.
+func FuzzEndToEnd(f *testing.F) {
+	f.Add("a, B", "keep-alive", "X-A")
+	f.Add(", ,close", "cache-control,\tvary", "Vary")
+	f.Fuzz(func(t *testing.T, one, two, name string) {
+		h := header("Connection", one, "Connection", two, "Cache-Control", "private", "Vary", "*", name, "x")
+		before := h.Clone()
+		EndToEnd(h)
+		for _, field := range hopByHop {
+			if _, left := h[field]; left {
+				t.Fatalf("%s is left", field)
+			}
+		}
+		if h["Cache-Control"] == nil || h["Vary"] == nil {
+			t.Fatalf("left of %v: %v", before, h)
+		}
+		again := h.Clone()
+		EndToEnd(again)
+		if !reflect.DeepEqual(again, h) {
+			t.Fatalf("%v becomes %v", h, again)
+		}
+	})
+}

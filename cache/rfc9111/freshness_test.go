@@ -111,6 +111,28 @@ func TestInitialAgeWithClockSetBack(t *testing.T) {
 	}
 }
 
+func TestAgeAndTTL(t *testing.T) {
+	s := Stored{ResponseTime: received, InitialAge: 5 * time.Second, Lifetime: time.Minute}
+	tests := []struct {
+		name     string
+		after    time.Duration
+		age, ttl time.Duration
+	}{
+		{"4.2.3 on arrival", 0, 5 * time.Second, 55 * time.Second},
+		{"4.2.3 resident time", 10 * time.Second, 15 * time.Second, 45 * time.Second},
+		{"4.2 as old as it may be", 55 * time.Second, time.Minute, 0},
+		{"4.2 stale", 56 * time.Second, 61 * time.Second, -time.Second},
+		{"4.2.3 clock set back", -time.Hour, 5 * time.Second, 55 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if age, ttl := s.Age(received.Add(tt.after)), s.TTL(received.Add(tt.after)); age != tt.age || ttl != tt.ttl {
+				t.Errorf("got %v, %v, want %v, %v", age, ttl, tt.age, tt.ttl)
+			}
+		})
+	}
+}
+
 func TestAgeNeverOverflows(t *testing.T) {
 	s := Stored{ResponseTime: time.Time{}, InitialAge: deltaMax, Lifetime: deltaMax}
 	later := time.Unix(math.MaxInt32*1000, 0)

@@ -38,11 +38,21 @@ func TestLooped(t *testing.T) {
 }
 
 func TestAppendLoop(t *testing.T) {
-	if got := AppendLoop(nil, "weir"); got != "weir" {
-		t.Errorf("got %q", got)
+	tests := []struct {
+		name   string
+		values []string
+		want   string
+	}{
+		{"RFC 8586 2 absent", nil, "weir"},
+		{"RFC 8586 2 behind the others", []string{"a; x=1", "b"}, "a; x=1, b, weir"},
+		{"RFC 8586 2 again", []string{"weir"}, "weir, weir"},
 	}
-	if got := AppendLoop([]string{"a; x=1", "b"}, "weir"); got != "a; x=1, b, weir" {
-		t.Errorf("got %q", got)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := AppendLoop(tt.values, "weir"); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -92,3 +92,28 @@ func TestObeying(t *testing.T) {
 		t.Errorf("5.2.1.5, obeyed: got %v", got)
 	}
 }
+
+// What a site does not obey is not there, and what it obeys is what the field
+// says.
+func FuzzRequestDirectives(f *testing.F) {
+	f.Add("no-cache, max-age=1", true, "no-cache", uint16(ObeyAll))
+	f.Add("", false, "x, No-Cache", uint16(ObeySafe))
+	f.Fuzz(func(t *testing.T, cc string, given bool, pragma string, obey uint16) {
+		req := header("Pragma", pragma)
+		if given {
+			req.Set(cacheControl, cc)
+		}
+		set := DirectiveSet(obey)
+		got, all := RequestDirectives(req, Policy{Obey: set}), RequestDirectives(req, Policy{Obey: ObeyAll})
+		if got.NoCache && !all.NoCache || got.NoStore && !all.NoStore || got.OnlyIfCached && !all.OnlyIfCached {
+			t.Fatalf("%v gives %+v, all %+v", set, got, all)
+		}
+		none := RequestDirectives(req, Policy{Obey: ObeyNone})
+		if none.NoCache || none.NoStore || none.OnlyIfCached || none.MaxAge.Given || none.MinFresh.Given || none.MaxStale.Given {
+			t.Fatalf("nothing is obeyed, and this is there: %+v", none)
+		}
+		if written := ParseCacheControl([]string{cc}); given && (all.NoStore != written.NoStore || all.MaxAge != written.MaxAge) {
+			t.Fatalf("%q gives %+v", cc, all)
+		}
+	})
+}
