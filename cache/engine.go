@@ -115,6 +115,10 @@ type Options struct {
 	// client that wants a part of it. Blocks of another size, stored before,
 	// are not found again. Default 1 MiB.
 	BlockBytes int64
+	// RefuseUntrusted answers 503, where something stored might be the answer,
+	// while the node does not trust its view of the purge log. Otherwise it
+	// validates everything upstream.
+	RefuseUntrusted bool
 	// UnsharedLifetime is how long a key whose response may not be shared is
 	// remembered, so that requests for it do not wait for one another.
 	// Default 2 min.

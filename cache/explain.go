@@ -323,6 +323,8 @@ func (x *explaining) judge() (Outcome, Reason) {
 		return OutcomePass, ReasonMethod
 	case x.req.Bypass:
 		return OutcomePass, ReasonBypass
+	case x.e.RefuseUntrusted && !x.out.Trusted:
+		return OutcomeError, ReasonUntrusted
 	case x.object == nil:
 		return x.collapse(x.key, x.absent)
 	case x.hard > 0:

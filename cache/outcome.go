@@ -58,6 +58,7 @@ const (
 	ReasonFillsMax                    // pass: too many fills run already
 	ReasonRequestNoStore              // pass: the request says no-store, so that no fill may be its own
 	ReasonOnlyIfCached                // error: the client wanted a stored response or none
+	ReasonUntrusted                   // error: the node has lost the purge log for too long, see Options.RefuseUntrusted
 	ReasonUpstream                    // error: see the error
 )
 
@@ -69,7 +70,7 @@ func (r Reason) String() string {
 		ReasonAbsent: "absent", ReasonVariant: "variant", ReasonExpired: "expired", ReasonPurged: "purged", ReasonPartial: "partial",
 		ReasonMethod: "method", ReasonBypass: "bypass", ReasonUncacheable: "uncacheable", ReasonHitForMiss: "hit-for-miss", ReasonTooLarge: "too-large",
 		ReasonUnsettled: "unsettled", ReasonWait: "wait", ReasonFillsMax: "fills-max", ReasonRequestNoStore: "request-no-store",
-		ReasonOnlyIfCached: "only-if-cached", ReasonUpstream: "upstream",
+		ReasonOnlyIfCached: "only-if-cached", ReasonUntrusted: "untrusted", ReasonUpstream: "upstream",
 	}
 	if int(r) < len(names) {
 		return names[r]

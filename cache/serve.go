@@ -97,6 +97,11 @@ func (t *transaction) start() step {
 	if t.req.Bypass {
 		return t.passBecause(ReasonBypass)
 	}
+	if t.e.RefuseUntrusted && !t.e.Purges.Trusted(t.now) {
+		t.ans.Reason = ReasonUntrusted
+		t.err = &UpstreamError{Status: http.StatusServiceUnavailable, Err: errUntrusted}
+		return t.fail()
+	}
 	t.directives = rfc9111.RequestDirectives(t.req.Fields, t.req.Site.Policy)
 	return stepLookup
 }

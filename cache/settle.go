@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/cache/rfc9111"
+	"weir/internal/planted"
 	"weir/storage"
 )
 
@@ -278,13 +279,17 @@ func (f *fill) newMeta(status int, header http.Header, stored rfc9111.Stored, wi
 // answer comes from the origin itself, and is as new as the fill. One of
 // another log says nothing here: any purge may cover the object.
 func (f *fill) stampOf(h http.Header) uint64 {
+	own := f.stamp
+	if planted.In(planted.LateStamp) {
+		own = f.e.Purges.Applied()
+	}
 	field := h.Get(StampField)
-	if field == "" {
-		return f.stamp
+	if field == "" || planted.In(planted.ShieldStampIgnored) {
+		return own
 	}
 	epoch, version, ok := ParseVersion(field)
 	if !ok || epoch != f.epoch {
 		return 0
 	}
-	return min(version, f.stamp)
+	return min(version, own)
 }

@@ -18,6 +18,7 @@ import (
 
 var (
 	errOnlyIfCached   = errors.New("nothing usable is stored and the client asked for stored responses only")
+	errUntrusted      = errors.New("the node may have missed purges, and is told to refuse rather than to ask upstream")
 	errHeadersLate    = errors.New("upstream sent nothing within the time allowed")
 	errStalled        = errors.New("upstream sent no more of the body within the time allowed")
 	errFillAge        = errors.New("the fill reached its age limit")

@@ -33,6 +33,11 @@ type FollowerOptions struct {
 	// LagMax is how long the index stays trusted without proof that
 	// everything accepted by then has been applied. Default 30 s.
 	LagMax time.Duration
+	// Serve keeps the index trusted when LagMax has passed, and from the start
+	// if the journal has a log: a node that is cut off goes on answering by the
+	// purges that it knows. That gives up freshness for availability, and no
+	// more than that: what the node itself has confirmed stays in force.
+	Serve bool
 	// Log receives what the follower did and what went wrong. Default: discard.
 	Log *slog.Logger
 }
@@ -55,6 +60,9 @@ func (o FollowerOptions) withDefaults() (FollowerOptions, error) {
 	}
 	return o, nil
 }
+
+// forever is later than any node runs.
+var forever = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Limits of a follower's patience.
 const (
@@ -105,7 +113,8 @@ type Follower struct {
 	}
 	// unwritten is why the last batch is not in the journal; nil when it is.
 	unwritten error
-	gapAfter  uint64 // the version after which the last session saw a gap
+	undurable []Record // for planted.AppliedBeforeDurable alone
+	gapAfter  uint64   // the version after which the last session saw a gap
 	gapSeen   bool
 }
 
@@ -157,6 +166,9 @@ func NewFollower(o FollowerOptions) (_ *Follower, err error) {
 	}
 	f.Index.follow(epoch)
 	f.status.Epoch, f.status.Newest = epoch, applied
+	if f.Serve && epoch != "" {
+		f.Index.trust(forever)
+	}
 	return f, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"weir/internal/planted"
 )
 
 // session follows the log until something goes wrong, and says what. It never
@@ -220,6 +222,11 @@ func (f *Follower) gapAgain(after uint64) bool {
 // force, then told. A crash after the first repeats the second from the
 // journal; a crash after the second only leaves control to wait.
 func (f *Follower) apply(batch []Record) error {
+	if planted.In(planted.AppliedBeforeDurable) {
+		f.Index.Apply(batch)
+		f.announce()
+		batch, f.undurable = f.undurable, batch
+	}
 	if err := f.journal(batch); err != nil {
 		return err
 	}
@@ -262,8 +269,16 @@ func (f *Follower) weigh() {
 		f.caughtUpOnce.Do(func() { close(f.caughtUp) })
 	}
 	if f.status.CaughtUp && !f.status.Current.IsZero() && f.unwritten == nil {
-		f.Index.trust(f.status.Current.Add(f.LagMax))
+		f.Index.trust(f.trustedUntil())
 	}
+}
+
+// trustedUntil is when trust ends if nothing more is heard of the log. mu is held.
+func (f *Follower) trustedUntil() time.Time {
+	if f.Serve {
+		return forever
+	}
+	return f.status.Current.Add(f.LagMax)
 }
 
 // watch asks the log for its end, once a heartbeat, beside the feed: the

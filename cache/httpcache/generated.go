@@ -25,6 +25,9 @@ func (o *writer) failed(a *cache.Answer) {
 	switch {
 	case a.Reason == cache.ReasonOnlyIfCached:
 		text = "Nothing usable is stored, and the request said only-if-cached."
+	case a.Reason == cache.ReasonUntrusted:
+		o.w.Header().Set("Retry-After", "1")
+		text = "This node has lost touch with the purge log, and does not answer until it is back."
 	case a.Err.Relayed:
 		text = "The origin answered with an error."
 	}

@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Limits bound what one process spends on its clients. Every node has the same.
 type Limits struct {
@@ -22,6 +27,13 @@ type Limits struct {
 	RequestBodyMax     Bytes    `yaml:"request_body_max"`     // of one request; default 100MiB
 	TunnelsMax         int      `yaml:"tunnels_max"`          // connections that have left HTTP (Upgrade); default 1024
 	TunnelIdle         Duration `yaml:"tunnel_idle"`          // for the next byte on one, either way; default 5m
+
+	// MaxLag is how long a node that is cut off from the purge log answers from
+	// its store as if it knew all purges; default 30s, at least 3s. WhenLagging
+	// is what it does then: revalidate asks upstream before each use, serve goes
+	// on by the purges that it knows, refuse answers 503. Default: revalidate.
+	MaxLag      Duration `yaml:"max_lag"`
+	WhenLagging string   `yaml:"when_lagging"`
 
 	// UpstreamConnectionsMax bounds the connections from a node to its shield,
 	// or to one origin; default 2048. A client that reads slowly what no store
@@ -45,9 +57,16 @@ func (l *Limits) setDefaults() {
 		TunnelsMax:         1024,
 		TunnelIdle:         Duration(5 * time.Minute),
 
+		MaxLag:                 Duration(30 * time.Second),
+		WhenLagging:            "revalidate",
 		UpstreamConnectionsMax: 2048,
 	}
 }
+
+// maxLagMin is three heartbeats of a node.
+const maxLagMin = Duration(3 * time.Second)
+
+var whenLagging = []string{"revalidate", "serve", "refuse"}
 
 func (l *Limits) check(at spot) {
 	checkTimeout(at.field("header_timeout"), l.HeaderTimeout)
@@ -58,6 +77,13 @@ func (l *Limits) check(at spot) {
 	checkTimeout(at.field("unshared_lifetime"), l.UnsharedLifetime)
 	checkTimeout(at.field("request_body_timeout"), l.RequestBodyTimeout)
 	checkTimeout(at.field("tunnel_idle"), l.TunnelIdle)
+	if l.MaxLag < maxLagMin {
+		at.field("max_lag").bad(fmt.Sprintf("max_lag %s is shorter than a node can notice", l.MaxLag.Std()), "write 3s or more")
+	}
+	if !slices.Contains(whenLagging, l.WhenLagging) {
+		at.field("when_lagging").bad(fmt.Sprintf("when_lagging %q is none of %s", l.WhenLagging, strings.Join(whenLagging, ", ")),
+			"write revalidate, serve or refuse")
+	}
 	if l.RequestBodyMax < 1 {
 		at.field("request_body_max").bad("request_body_max leaves no room for a body", "write a size, such as 100MiB")
 	}

@@ -118,7 +118,7 @@ func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, d
 		Node: name, Store: t.store, Purges: t.index, Log: t.log,
 		FillWait: c.Limits.FillWait.Std(), FillTimeout: c.Limits.FillTimeout.Std(),
 		StallTimeout: c.Limits.StallTimeout.Std(), UnsharedLifetime: c.Limits.UnsharedLifetime.Std(),
-		VariantsMax: c.Limits.VariantsMax,
+		VariantsMax: c.Limits.VariantsMax, RefuseUntrusted: c.Limits.WhenLagging == "refuse",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
@@ -166,7 +166,7 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 		return err
 	}
 	path := filepath.Join(folder, journalFile)
-	err = t.follow(path, source, keys, env.Log)
+	err = t.follow(path, source, keys, c.Limits, env.Log)
 	if err == nil || errors.Is(err, purge.ErrJournalHeld) {
 		return err
 	}
@@ -179,11 +179,11 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 	if err := errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix)); err != nil {
 		return err
 	}
-	return t.follow(path, source, keys, env.Log)
+	return t.follow(path, source, keys, c.Limits, env.Log)
 }
 
 // follow opens the journal and makes the follower that puts it in force.
-func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111.KeyPolicy, log *slog.Logger) (err error) {
+func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111.KeyPolicy, limits config.Limits, log *slog.Logger) (err error) {
 	if t.journal, err = purge.OpenJournal(path, purge.JournalOptions{}); err != nil {
 		return err
 	}
@@ -192,7 +192,8 @@ func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
 		Announce: natslog.Announcer(t.conn),
 		Reset:    func() error { return t.engine.Reset() },
-		Log:      log, // its lines name the node themselves
+		LagMax:   limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",
+		Log: log, // its lines name the node themselves
 	})
 	return err
 }

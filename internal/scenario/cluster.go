@@ -35,6 +35,7 @@ type options struct {
 	policy rfc9111.Policy
 	key    rfc9111.KeyPolicy
 	maxLag time.Duration
+	cutOff string // what a node does after max_lag: revalidate, serve or refuse
 	// fillTimeout is that of cache.Options.
 	fillTimeout time.Duration
 	memory      int64 // budget of each node's memory tier, in bytes
@@ -53,10 +54,10 @@ const (
 func clusterOptions(a *args) options {
 	o := options{
 		pops: a.list("pops"), maxLag: a.duration("max_lag"), key: keyPolicy(a),
-		fillTimeout: a.duration("fill_timeout"),
-		memory:      cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
-		disk:        cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
-		block:       int64(a.bytes("block")),
+		fillTimeout: a.duration("fill_timeout"), cutOff: a.text("when_lagging", "revalidate"),
+		memory: cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
+		disk:   cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
+		block:  int64(a.bytes("block")),
 	}
 	if o.pops == nil {
 		o.pops = []string{"ams", "iad"}

@@ -87,6 +87,7 @@ func (n *node) start() error {
 	}
 	r.engine, err = cache.New(cache.Options{
 		Node: n.name, Store: r.store, Purges: r.index, BlockBytes: n.cluster.block, FillTimeout: n.cluster.fillTimeout,
+		RefuseUntrusted: n.cluster.cutOff == "refuse",
 	})
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (n *node) follow() error {
 	follower, err := purge.NewFollower(purge.FollowerOptions{
 		Name: n.name, Source: n.link, Journal: r.journal, Index: r.index,
 		Announce: n.link.Announcer(func(a purge.Announcement) { (*n.observe.Load())(a) }),
-		Reset:    r.engine.Reset, LagMax: n.cluster.maxLag,
+		Reset:    r.engine.Reset, LagMax: n.cluster.maxLag, Serve: n.cluster.cutOff == "serve",
 	})
 	if err != nil {
 		return err

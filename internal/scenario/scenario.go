@@ -13,7 +13,7 @@
 // The commands, in the order in which a script tends to need them:
 //
 //	cluster [pops=(ams,iad)] [default_ttl=D] [negative_ttl=D] [swr=D] [sie=D]
-//	        [obey_client] [max_lag=D] [memory=1MiB] [disk=4MiB]
+//	        [obey_client] [max_lag=D] [when_lagging=serve] [memory=1MiB] [disk=4MiB]
 //	        [block=16]
 //	                        builds the cluster; only as a script's first command,
 //	                        which otherwise gets one with the defaults
@@ -47,6 +47,9 @@
 //	                        or lets those who connect wait
 //	restart NODE            stops it in order and starts it on what it has kept
 //	crash NODE              starts it on a copy of what was on disk at the moment
+//
+// Simulate plays scripts that a seed has drawn, and holds what readers saw
+// against the promises about purges (generate.go, history.go, simulate.go).
 //
 // A command that the script got wrong fails the test; what the cluster answers,
 // errors included, is output. After each command the runner waits until nothing
