@@ -245,7 +245,7 @@ func (t *transaction) wholeOf(s *sparse, r *representation) {
 	}
 	ask := &transaction{
 		e: t.e, ctx: t.ctx, req: t.req, now: time.Now(), primary: s.primary, list: s.list,
-		key: s.at, landed: t.e.landedShard(s.at).Load(), ans: t.ans,
+		key: s.at, landed: t.e.landedShard(s.at).Load(), ans: t.ans, fresh: true,
 	}
 	if !r.need {
 		t.e.fillBehind(ask)

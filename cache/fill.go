@@ -45,6 +45,7 @@ type fill struct {
 	at      storage.Key   // where the response is stored; known from admit on
 	keys    []storage.Key // under which it stands in Engine.fills; guarded by Engine.mu
 	base    *storage.Meta // what the request's condition names, or nil
+	beside  bool          // something is stored already that may still be of use
 	list    *storage.Meta // the list of variants that look-up found, or nil
 	portion *portion      // what is asked for, or nil for the whole
 	headAt  storage.Key   // under which the partial object stands that the body is for
@@ -149,7 +150,7 @@ func (e *Engine) newFill(t *transaction) *fill {
 	f := &fill{
 		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list, portion: t.portion,
 		epoch: epoch, stamp: applied, grouped: e.groups.stamp(), began: time.Now(), cancel: cancel,
-		ready: make(chan struct{}),
+		beside: t.object != nil || t.fresh, ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)
 	// Upstream chooses among what the key tells apart, and nothing else.

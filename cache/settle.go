@@ -93,8 +93,10 @@ func (f *fill) admit(asked, arrived time.Time, response *http.Response) Reason {
 	if f.verdict != rfc9111.CanStore {
 		return ReasonUncacheable
 	}
-	if response.StatusCode >= http.StatusInternalServerError && f.base != nil {
-		// An error never replaces an object that may still be of use.
+	if response.StatusCode >= http.StatusInternalServerError && f.beside {
+		// An error never replaces an object that may still be of use, nor the
+		// partial object that it was to bring more of.
+		f.verdict = rfc9111.RefusedStatus
 		return ReasonUncacheable
 	}
 	return f.store(f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
