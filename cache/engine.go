@@ -170,11 +170,14 @@ type Engine struct {
 	// derivations make objects in other content codings.
 	derivations *derivations
 
-	// mu guards fills and closed. It is taken with no other lock held, and
-	// nothing blocks under it.
+	// mu guards fills, storing and closed. It is taken with no other lock held,
+	// and nothing blocks under it.
 	mu     sync.Mutex
 	fills  map[storage.Key]*fill
 	closed bool
+	// storing are the fills that may still store something: those that can be
+	// joined, and those that are for one request alone.
+	storing map[*fill]struct{}
 	// landed counts, by shard of the key, fills that have left the map.
 	landed [landedShards]atomic.Uint64
 }
@@ -185,7 +188,10 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Options: o, fills: make(map[storage.Key]*fill), unshared: newUnshared(o.UnsharedLifetime), groups: newGroups()}
+	e := &Engine{
+		Options: o, fills: make(map[storage.Key]*fill), storing: make(map[*fill]struct{}),
+		unshared: newUnshared(o.UnsharedLifetime), groups: newGroups(),
+	}
 	e.derivations = newDerivations(e)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil

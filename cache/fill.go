@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -190,6 +191,7 @@ func (e *Engine) begin(f *fill, alone bool) {
 		f.keys = []storage.Key{f.key}
 		e.fills[f.key] = f
 	}
+	e.storing[f] = struct{}{}
 	e.running.Add(1)
 	e.count.Add(1)
 	go f.run()
@@ -228,9 +230,10 @@ func (e *Engine) detach(f *fill) {
 	e.forget(f)
 }
 
-// forget takes the fill's keys out of the map where they are still its own.
-// Engine.mu is held.
+// forget takes the fill's keys out of the map where they are still its own: it
+// has landed, or is not to. Engine.mu is held.
 func (e *Engine) forget(f *fill) {
+	delete(e.storing, f)
 	for _, k := range f.keys {
 		e.forgetKey(f, k)
 	}
@@ -388,7 +391,7 @@ func (f *fill) land(err error) {
 // A node calls it when its objects' stamps are of another log.
 func (e *Engine) Reset() error {
 	e.mu.Lock()
-	for _, f := range e.fills {
+	for f := range e.storing {
 		e.detach(f)
 	}
 	e.mu.Unlock()
@@ -396,19 +399,25 @@ func (e *Engine) Reset() error {
 }
 
 // invalidate makes what is stored under a target of the request's host
-// unusable. Fills that run may have read the old state, so they are detached.
+// unusable. Fills that run may have read the old state, so they are detached;
+// where queries that differ may mean the same, those for any query of the path.
 func (e *Engine) invalidate(req *Request, target string) {
+	texts := []string{keyText(req.Site.Name, req.Host, target)}
+	other, hinted := e.hinted(req.Site.Name, req.Host, target)
+	if hinted {
+		texts = append(texts, other)
+	}
+	path, _, _ := strings.Cut(target, "?")
 	e.mu.Lock()
-	for _, f := range e.fills {
-		if f.req.Site == req.Site && f.req.Host == req.Host && f.req.Target == target {
+	for f := range e.storing {
+		if f.req.Site != req.Site || f.req.Host != req.Host {
+			continue
+		}
+		if own, _, _ := strings.Cut(f.req.Target, "?"); f.req.Target == target || hinted && own == path {
 			e.detach(f)
 		}
 	}
 	e.mu.Unlock()
-	texts := []string{keyText(req.Site.Name, req.Host, target)}
-	if other, ok := e.hinted(req.Site.Name, req.Host, target); ok {
-		texts = append(texts, other)
-	}
 	for _, text := range texts {
 		if err := e.Store.Delete(storage.KeyOf(text)); err != nil {
 			e.Log.Warn("invalidation failed", "key", text, "error", err)

@@ -100,6 +100,7 @@ func (e *Engine) beginKept(f *fill) bool {
 	}
 	f.keys = []storage.Key{f.key}
 	e.fills[f.key] = f
+	e.storing[f] = struct{}{}
 	e.running.Add(1)
 	e.count.Add(1)
 	return true
