@@ -240,7 +240,7 @@ func (t *transaction) fromDerived(job *derivation, base *storage.Meta) bool {
 // less: behind the answer, or, if that is of no use to the client, before it. A
 // whole that could not be kept is not asked for again at once.
 func (t *transaction) wholeOf(s *sparse, r *representation) {
-	if t.e.unshared.has(s.at, t.now) {
+	if t.e.unshared.has(s.at, t.now, t.req.Fields) {
 		return
 	}
 	ask := &transaction{

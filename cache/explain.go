@@ -303,7 +303,7 @@ func (e *Engine) explainFill(k storage.Key, req *Request, now time.Time) *Explai
 	if f == nil {
 		return nil
 	}
-	_, alone := e.unshared.peek(k, now)
+	_, alone := e.unshared.peek(k, now, req.Fields)
 	x := &ExplainedFill{
 		Stamp: Version(f.epoch, f.stamp), AgeSeconds: seconds(now.Sub(f.began)),
 		Joins: !alone && f.admits(req),
@@ -365,7 +365,7 @@ func (x *explaining) collapse(k storage.Key, r Reason) (Outcome, Reason) {
 		x.out.Fill = x.e.explainFill(k, x.req, x.now)
 	}
 	joins := x.out.Fill != nil && x.out.Fill.Joins
-	unshared, alone := x.e.unshared.peek(k, x.now)
+	unshared, alone := x.e.unshared.peek(k, x.now, x.req.Fields)
 	if alone {
 		x.out.UnsharedSeconds = seconds(unshared.until.Sub(x.now))
 		if unshared.why == ReasonUncacheable {

@@ -101,7 +101,7 @@ func (e *Engine) enter(t *transaction) (*fill, entry) {
 	if e.closed {
 		return nil, entryClosed
 	}
-	alone := e.unshared.has(t.key, t.now)
+	alone := e.unshared.has(t.key, t.now, t.req.Fields)
 	switch f := e.fills[t.key]; {
 	case alone:
 	case f != nil && f.admits(t.req):
@@ -256,7 +256,7 @@ func (f *fill) settled() {
 // relay is what becomes of a fill whose store takes no more: others do not wait
 // for it.
 func (f *fill) relay() {
-	f.e.unshared.add(f.key, time.Now(), ReasonTooLarge, f.verdict)
+	f.e.unshared.add(f.key, time.Now(), refusal{why: ReasonTooLarge, verdict: f.verdict})
 	f.settled()
 }
 

@@ -236,7 +236,7 @@ func (t *transaction) fromPortion() step {
 			return stepLookup // the head is there by now
 		}
 		// Nothing can be joined to it: the next ones need not try.
-		t.e.unshared.add(t.key, t.now, ReasonPartial, rfc9111.CanStore)
+		t.e.unshared.add(t.key, t.now, refusal{why: ReasonPartial})
 		return t.passBecause(ReasonPartial)
 	}
 	if s.reader = f.stream.attach(); s.reader == nil {

@@ -276,7 +276,7 @@ func (t *transaction) collapse() step {
 	if t.rounds++; t.rounds > roundsMax {
 		return t.passBecause(ReasonUnsettled)
 	}
-	if t.req.selective() && t.e.unshared.has(t.key, t.now) {
+	if t.req.selective() && t.e.unshared.has(t.key, t.now, t.req.Fields) {
 		return t.passBecause(ReasonHitForMiss)
 	}
 	var how entry
@@ -395,6 +395,9 @@ func (t *transaction) fromPrivate() step {
 		}
 	}
 	t.ans.Verdict = f.verdict
+	if !t.owner && f.verdict == rfc9111.RefusedAuthorization && !authorized(t.req.Fields) {
+		return stepLookup // it says nothing about this request, nor about others like it
+	}
 	if !t.owner {
 		return t.passBecause(f.why)
 	}

@@ -33,13 +33,27 @@ func (f *fill) settle(asked time.Time, response *http.Response, err error) {
 	}
 	f.result, f.why, f.response = resultPrivate, why, response
 	if why == ReasonTooLarge || f.verdict == rfc9111.RefusedPartial || provesUnshared(f.verdict, f.status) {
-		f.e.unshared.add(f.key, arrived, why, f.verdict)
+		f.e.unshared.add(f.key, arrived, refusal{
+			why: why, verdict: f.verdict, authorized: why == ReasonUncacheable && authorized(f.req.Fields),
+		})
 	}
-	if f.base != nil && f.status < http.StatusInternalServerError && !f.detached.Load() {
+	if f.base != nil && f.replaces() && !f.detached.Load() {
 		// Upstream has said that there is something else now, so that the
 		// old content must not come back as stale (RFC 9111 section 4.3.3).
 		_ = f.e.Store.Delete(f.key)
 	}
+}
+
+// replaces says whether a response that is not stored has taken the place of
+// what is, for everybody: not an error of the server, nor one of the request,
+// which anybody can provoke, nor what only those with credentials are told.
+func (f *fill) replaces() bool {
+	switch f.status {
+	case http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+		http.StatusExpectationFailed, http.StatusMisdirectedRequest, http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge:
+		return false
+	}
+	return f.status < http.StatusInternalServerError && f.verdict != rfc9111.RefusedAuthorization
 }
 
 // take stores what may be shared of a response. It gives the reason why the
@@ -73,6 +87,9 @@ func (f *fill) refresh(asked, arrived time.Time, response *http.Response) {
 	f.result, f.meta = resultRefreshed, m
 	if f.detached.Load() {
 		return
+	}
+	if f.verdict == rfc9111.RefusedAuthorization {
+		return // what others may have is as it was
 	}
 	if f.verdict != rfc9111.CanStore {
 		// The 304 took back what the stored response had allowed.

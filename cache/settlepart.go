@@ -64,7 +64,7 @@ func (f *fill) outdated(arrived time.Time, response *http.Response) Reason {
 	f.result = resultChanged
 	head, store := f.portion.head, f.e.Store
 	if arrived.Sub(head.Stored.ResponseTime) < changingAge {
-		f.e.unshared.add(f.portion.at, arrived, ReasonPartial, f.verdict)
+		f.e.unshared.add(f.portion.at, arrived, refusal{why: ReasonPartial, verdict: f.verdict})
 	}
 	if o, err := store.Get(f.portion.at); err == nil {
 		if o.Meta().BodyID == head.BodyID {

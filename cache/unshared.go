@@ -27,7 +27,15 @@ type refusal struct {
 	until   time.Time
 	why     Reason
 	verdict rfc9111.StoreVerdict // for ReasonUncacheable
+	// authorized says that the request had Authorization. What is private then
+	// may be public for who has none, whose requests wait for one another as ever.
+	authorized bool
 }
+
+// concerns says whether the refusal holds for a request with these fields.
+func (r refusal) concerns(req rfc9111.Fields) bool { return !r.authorized || authorized(req) }
+
+func authorized(req rfc9111.Fields) bool { return len(req.Values("Authorization")) > 0 }
 
 // ofWhole says whether the refusal holds for a request for the whole as well,
 // and not only for parts.
@@ -39,8 +47,8 @@ func newUnshared(lifetime time.Duration) *unshared {
 	return &unshared{lifetime: lifetime, keys: make(map[storage.Key]refusal)}
 }
 
-// has says whether the key is remembered at now.
-func (u *unshared) has(k storage.Key, now time.Time) bool {
+// has says whether the key is remembered at now, for a request with these fields.
+func (u *unshared) has(k storage.Key, now time.Time, req rfc9111.Fields) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r, found := u.keys[k]
@@ -48,29 +56,35 @@ func (u *unshared) has(k storage.Key, now time.Time) bool {
 		delete(u.keys, k)
 		return false
 	}
-	return found
+	return found && r.concerns(req)
 }
 
-// peek gives what is remembered of the key at now, and forgets nothing.
-func (u *unshared) peek(k storage.Key, now time.Time) (r refusal, found bool) {
+// peek gives what is remembered of the key at now, for a request with these
+// fields, and forgets nothing.
+func (u *unshared) peek(k storage.Key, now time.Time, req rfc9111.Fields) (r refusal, found bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r, found = u.keys[k]
-	return r, found && now.Before(r.until)
+	return r, found && now.Before(r.until) && r.concerns(req)
 }
 
-// add remembers a key. When there is no room, some other key is forgotten: at
-// worst its next requests wait for one another once.
-func (u *unshared) add(k storage.Key, now time.Time, why Reason, verdict rfc9111.StoreVerdict) {
+// add remembers a key until lifetime has passed since now. When there is no room,
+// some other key is forgotten: at worst its next requests wait for one another once.
+func (u *unshared) add(k storage.Key, now time.Time, r refusal) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.keys) >= unsharedMax {
+	before, found := u.keys[k]
+	if found && r.authorized && !before.authorized && now.Before(before.until) {
+		return // what is known says more
+	}
+	if !found && len(u.keys) >= unsharedMax {
 		for other := range u.keys {
 			delete(u.keys, other)
 			break
 		}
 	}
-	u.keys[k] = refusal{until: now.Add(u.lifetime), why: why, verdict: verdict}
+	r.until = now.Add(u.lifetime)
+	u.keys[k] = r
 }
 
 // remove forgets a key: its response was stored.
@@ -81,11 +95,11 @@ func (u *unshared) remove(k storage.Key) {
 }
 
 // provesUnshared says whether a refusal is about the response, and so about the
-// next request for the key as well. What one request said of itself is not, nor
-// is a server's error.
+// next request for the key as well, or the next with Authorization. What else one
+// request said of itself is not, nor is a server's error.
 func provesUnshared(v rfc9111.StoreVerdict, status int) bool {
 	switch v {
-	case rfc9111.RefusedNoStore, rfc9111.RefusedPrivate, rfc9111.RefusedSetCookie, rfc9111.RefusedVaryStar, rfc9111.RefusedNoFreshness:
+	case rfc9111.RefusedNoStore, rfc9111.RefusedPrivate, rfc9111.RefusedAuthorization, rfc9111.RefusedSetCookie, rfc9111.RefusedVaryStar, rfc9111.RefusedNoFreshness:
 		return status < 500
 	default:
 		return false
