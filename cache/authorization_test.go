@@ -87,3 +87,41 @@ func TestStoredOutlivesOneClient(t *testing.T) {
 		})
 	}
 }
+
+// The same for a partial object, of which another block was wanted.
+func TestPartOutlivesOneClient(t *testing.T) {
+	for _, c := range []struct {
+		name, field string
+		status      int
+	}{
+		{"RFC 9110 15.5.2 its credentials are wrong", "Authorization", 401},
+		{"RFC 6585 5 its header is too large", "X-Bad", 431},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, cache.Options{BlockBytes: 8}, func(r *http.Request) (*http.Response, error) {
+				if r.Header.Get(c.field) != "" {
+					return reply(c.status, "other"), nil
+				}
+				response := reply(206, "01234567", "Cache-Control", "max-age=60", "ETag", `"1"`,
+					"Content-Range", strings.Replace(r.Header.Get("Range"), "=", " ", 1)+"/32")
+				return response, nil
+			})
+			first := func() string {
+				a := w.engine.Serve(t.Context(), w.request(http.MethodGet, http.Header{"Range": {"bytes=0-7"}}))
+				defer a.Close()
+				var b strings.Builder
+				if _, err := a.WriteRange(t.Context(), &b, 0, 8); err != nil {
+					t.Error(err)
+				}
+				return a.Outcome.String() + " " + b.String()
+			}
+			if got := first(); got != "miss 01234567" {
+				t.Error(got)
+			}
+			w.want(http.Header{"Range": {"bytes=8-15"}, c.field: {"x"}}, "pass/uncacheable: other")
+			if got := first(); got != "hit 01234567" {
+				t.Error(got)
+			}
+		})
+	}
+}

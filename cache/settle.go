@@ -65,6 +65,13 @@ func (f *fill) take(asked, arrived time.Time, response *http.Response) Reason {
 	case f.status == http.StatusPartialContent:
 		return f.admitPart(asked, arrived, response)
 	case f.portion.head != nil && f.status < http.StatusInternalServerError:
+		f.verdict = rfc9111.RefusedStatus
+		if authorized(f.req.Fields) && f.status >= http.StatusBadRequest {
+			f.verdict = rfc9111.RefusedAuthorization
+		}
+		if !f.replaces() {
+			return ReasonUncacheable
+		}
 		return f.outdated(arrived, response)
 	default:
 		return f.admit(asked, arrived, response)
