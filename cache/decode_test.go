@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/storage"
+	"weir/storage/memory"
 )
 
 // A file that lies compressed in a bucket is decoded for who does not take its
@@ -158,6 +160,54 @@ func TestDecodeWhatIsStoredInParts(t *testing.T) {
 				}
 				if n := w.derived(cache.DerivationDone); n != 1 {
 					t.Errorf("%d derivations, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// created keeps the keys of what is put into a store.
+type created struct {
+	storage.Store
+	keys []storage.Key
+}
+
+func (c *created) Create(k storage.Key, m *storage.Meta) (storage.Writer, error) {
+	c.keys = append(c.keys, k)
+	return c.Store.Create(k, m)
+}
+
+// What was decoded for a client who cannot read the coded file, and has been
+// evicted, is decoded again for the next one; what is merely smaller has time.
+func TestEvictedDerivation(t *testing.T) {
+	for _, tt := range []struct {
+		name, stored, accept, want string
+		again                      int64
+	}{
+		{"needed", "gzip", "identity", "", 2},
+		{"of use", "", "gzip", "", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &created{Store: memory.New(memory.Options{BudgetBytes: 64 << 20, ObjectBytesMax: 32 << 20})}
+				body, fields := prose(20_000), html
+				if tt.stored != "" {
+					body, fields = encoded(t, tt.stored, body), append(slices.Clone(html), "Content-Encoding", tt.stored)
+				}
+				w := newWorld(t, cache.Options{Store: store}, func(*http.Request) (*http.Response, error) { return reply(200, body, fields...), nil })
+				w.site.Encodings = compressing()
+				w.ask("Accept-Encoding", "gzip, identity") // stored as it is
+				w.ask("Accept-Encoding", tt.accept)
+				synctest.Wait()
+				if err := store.Delete(store.keys[len(store.keys)-1]); err != nil { // the derived object
+					t.Error(err)
+				}
+				if g := w.ask("Accept-Encoding", tt.accept); g.coding != tt.want {
+					t.Errorf("%s in %q, want %q", g.outcome, g.coding, tt.want)
+				}
+				synctest.Wait()
+				if n := w.derived(cache.DerivationDone); n != tt.again {
+					t.Errorf("%d derivations, want %d", n, tt.again)
 				}
 			})
 		})

@@ -224,15 +224,21 @@ type derivations struct {
 	workers int
 	queue   []*derivation
 	jobs    map[storage.Key]*derivation // queued and running
-	// ended has the keys that are not to be begun again before the time; the
-	// zero time stands for never.
-	ended map[storage.Key]time.Time
+	// ended has the keys that are not to be begun again at once.
+	ended map[storage.Key]ending
+}
+
+// ending is what a derivation came to, and until when it is not begun again; the
+// zero time stands for never.
+type ending struct {
+	result DerivationResult
+	until  time.Time
 }
 
 func newDerivations(e *Engine) *derivations {
 	return &derivations{
 		e: e, workersMax: min(max(1, runtime.GOMAXPROCS(0)/2), workersMax),
-		jobs: make(map[storage.Key]*derivation), ended: make(map[storage.Key]time.Time),
+		jobs: make(map[storage.Key]*derivation), ended: make(map[storage.Key]ending),
 	}
 }
 
@@ -245,7 +251,7 @@ func (ds *derivations) start(d derivation, urgent bool) *derivation {
 	if known := ds.jobs[d.key]; known != nil {
 		return known
 	}
-	if ds.refused(d.key) {
+	if ds.refused(d.key, urgent) {
 		return nil
 	}
 	return ds.enqueue(&d, urgent)
@@ -280,10 +286,11 @@ func (ds *derivations) enqueue(job *derivation, urgent bool) *derivation {
 }
 
 // refused says whether a derivation has ended in a way that tells against
-// another one now. mu is held.
-func (ds *derivations) refused(k storage.Key) bool {
-	until, found := ds.ended[k]
-	if found && !until.IsZero() && !time.Now().Before(until) {
+// another one now. One that was stored, and has been evicted since, is made again
+// for a client who cannot do without it. mu is held.
+func (ds *derivations) refused(k storage.Key, urgent bool) bool {
+	e, found := ds.ended[k]
+	if found && (urgent && e.result == DerivationDone || !e.until.IsZero() && !time.Now().Before(e.until)) {
 		delete(ds.ended, k)
 		return false
 	}
@@ -329,11 +336,11 @@ func (ds *derivations) remember(k storage.Key, result DerivationResult) {
 			break
 		}
 	}
-	until := time.Time{}
+	e := ending{result: result}
 	if !result.final() {
-		until = time.Now().Add(againAfter)
+		e.until = time.Now().Add(againAfter)
 	}
-	ds.ended[k] = until
+	ds.ended[k] = e
 }
 
 // close drops what is queued; what runs ends with the engine's context.
