@@ -151,6 +151,10 @@ func (o *writer) body(a *cache.Answer, status int, off, n, length int64) {
 	o.flush = a.Streaming()
 	o.begin(status)
 	if o.r.Method == http.MethodHead || !hasBody(status) {
+		if length < 0 && o.r.ProtoMajor == 3 {
+			// Else quic-go says that the length is 0 (RFC 9110 section 8.6).
+			_ = o.control.Flush()
+		}
 		return
 	}
 	if a.Response != nil && length != 0 {

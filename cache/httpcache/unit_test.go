@@ -146,6 +146,27 @@ func TestHead(t *testing.T) {
 	})
 }
 
+// RFC 9110 section 8.6: a HEAD is told the length that a GET has, or none.
+func TestHeadOfUnknownLength(t *testing.T) {
+	c := startChain(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, alphabet[:13])
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(200 * time.Millisecond)
+		_, _ = io.WriteString(w, alphabet[13:])
+	}), settings{})
+	c.each(func(t *testing.T, via client) {
+		path := "/" + strings.ReplaceAll(via.name, " ", "")
+		for _, want := range []string{"", "26"} {
+			head, _ := via.do(t, via.request(t, http.MethodHead, path, nil))
+			if got := head.Header.Get("Content-Length"); got != want {
+				t.Errorf("Content-Length: %s, want %q", got, want)
+			}
+			via.get(t, path)
+		}
+	})
+}
+
 // A deadline for writing is for one answer: a connection that idles beyond it
 // serves the next request, whatever that is.
 func TestIdleConnectionOutlivesWriteTimeout(t *testing.T) {
