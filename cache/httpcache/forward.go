@@ -29,6 +29,7 @@ type forwarder struct {
 var notForFills = []string{
 	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range",
 	"Cache-Control", "Pragma", "Expect",
+	"Request-Range", // Range to some servers still, httpd among them
 }
 
 // Fill gives the request for a fill.
@@ -67,9 +68,28 @@ func (f *forwarder) Pass(ctx context.Context) *http.Request {
 			out.Header.Set("X-Forwarded-For", address)
 		}
 		out.Header.Set("X-Forwarded-Proto", scheme(f.r))
-		out.Header.Set("X-Forwarded-Host", f.r.Host)
+		out.Header.Set("X-Forwarded-Host", forwardedHost(f.r))
 	}
 	return out
+}
+
+// forwardedHost is what the origin is told of the host that the client named. The
+// answer to a POST may be stored for others (RFC 9110 section 9.3.3), under a key
+// without a port: then it is told of no port but the one that clients come to.
+func forwardedHost(r *http.Request) string {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil || r.Method != http.MethodPost || port == defaultPort(r) {
+		return r.Host
+	}
+	if local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr); local != nil {
+		if _, own, err := net.SplitHostPort(local.String()); err == nil && own == port {
+			return r.Host
+		}
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host
 }
 
 // attachBody gives the upstream request the client's body and its trailers.
@@ -193,6 +213,13 @@ func dropInternal(h http.Header) {
 			delete(h, name)
 		}
 	}
+}
+
+func defaultPort(r *http.Request) string {
+	if r.TLS != nil {
+		return "443"
+	}
+	return "80"
 }
 
 func scheme(r *http.Request) string {

@@ -149,3 +149,32 @@ func TestSilentStream(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// The answer to a POST may be stored under a key that has no port (RFC 9110
+// section 9.3.3), so that the origin hears of no port that a client makes up.
+func TestForwardedPort(t *testing.T) {
+	c := startChain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Location", r.URL.Path)
+		_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-Host"))
+	}), settings{})
+	c.each(func(t *testing.T, via client) {
+		path := "/" + strings.ReplaceAll(via.name, " ", "")
+		for _, host := range []string{"a.test:1337", "[::1]:1337"} {
+			want := strings.TrimSuffix(host, ":1337")
+			post := via.request(t, http.MethodPost, path, strings.NewReader("x"))
+			post.Host = host
+			if _, body := via.do(t, post); body != want {
+				t.Errorf("POST to %s: the origin was told of %q", host, body)
+			}
+			get := via.request(t, http.MethodGet, path, nil)
+			get.Host = want
+			if _, body := via.do(t, get); body != want {
+				t.Errorf("GET from %s: %q", want, body)
+			}
+		}
+		if _, body := via.do(t, via.request(t, http.MethodPost, path, strings.NewReader("x"))); body != strings.SplitAfter(via.base, "//")[1] {
+			t.Errorf("POST to %s: the origin was told of %q", via.base, body)
+		}
+	})
+}

@@ -64,7 +64,7 @@ func TestForwardedFields(t *testing.T) {
 		"Accept": "text/html", "Accept-Encoding": "gzip", "Cookie": "a=b", "User-Agent": "test", "X-Mine": "1",
 		"Connection": "X-Hop, Te", "X-Hop": "1", "Keep-Alive": "x", "Proxy-Authorization": "x", "Te": "trailers",
 		"If-Match": `"1"`, "If-None-Match": `"2"`, "If-Modified-Since": "x", "If-Unmodified-Since": "x", "If-Range": `"1"`,
-		"Range": "bytes=0-1", "Cache-Control": "no-cache", "Pragma": "no-cache",
+		"Range": "bytes=0-1", "Request-Range": "bytes=0-1", "Cache-Control": "no-cache", "Pragma": "no-cache",
 		"X_Forwarded_For": "192.0.2.9", "X-Forwarded_Host": "evil.test", "X-Forwarded": "for=x", "X_real_ip": "x",
 		"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "evil.test", "X-Forwarded-Port": "1", "Forwarded": "for=x",
 		"X-Real-Ip": "x", "Weir-Tier-Token": "guess", "Weir-Applied": "e:9",
@@ -72,7 +72,7 @@ func TestForwardedFields(t *testing.T) {
 		asked.Set(name, value)
 	}
 	always := []string{"Accept", "Accept-Encoding", "Cdn-Loop", "Cookie", "Surrogate-Capability", "User-Agent", "Via", "X-Mine"}
-	conditions := []string{"Cache-Control", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range"}
+	conditions := []string{"Cache-Control", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range", "Request-Range"}
 	block := slices.Concat(always, []string{"Range"}) // the engine's own
 	hop := []string{"Connection", "Te"}
 	for _, row := range []struct {
