@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"weir/cache/rfc9110"
@@ -107,6 +109,23 @@ func (r *representation) tag(base *storage.Meta, c rfc9111.Coding) string {
 		return base.ETag
 	}
 	return rfc9111.CodedTag(base.ETag, labelOf(c))
+}
+
+// AdmitStored adds to a request's If-Match, for each entity tag that this node may
+// have made for an object in another coding, the tag of the object as upstream has
+// it: who changes what he has read has the content of either (RFC 9110 section
+// 13.1.1), and upstream knows only its own.
+func (s *Encodings) AdmitStored(header http.Header) {
+	var stored []string
+	for _, line := range header.Values("If-Match") {
+		for _, c := range rfc9111.Codings {
+			line = strings.ReplaceAll(line, "-"+labelOf(c)+`"`, `"`)
+		}
+		stored = append(stored, line)
+	}
+	if !slices.Equal(stored, header.Values("If-Match")) {
+		header["If-Match"] = append(slices.Clone(header["If-Match"]), stored...)
+	}
 }
 
 // adapt puts the answer into the coding that the client takes best. What is not

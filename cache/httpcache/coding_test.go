@@ -208,3 +208,30 @@ func TestCompressedFiles(t *testing.T) {
 		}
 	})
 }
+
+// RFC 9110 section 13.1.1: who has read a page in a coding, with the tag that the
+// PoP made for it, may change it where its origin wants If-Match.
+func TestIfMatchInACoding(t *testing.T) {
+	var told atomic.Value
+	c := startChain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			told.Store(strings.Join(r.Header.Values("If-Match"), ", "))
+			return
+		}
+		files(new(atomic.Int64)).ServeHTTP(w, r)
+	}), settings{})
+	c.edge.Sites.Find("any").Encodings = &cache.Encodings{Compress: []rfc9111.Coding{rfc9111.CodingBrotli}}
+	via := c.clients()[0]
+	response, _ := via.until(t, "/page", "br")
+	for tag, want := range map[string]string{
+		response.Header.Get("ETag"): `"v1-br1", "v1"`,
+		`"a", "b-gzip1"`:            `"a", "b-gzip1", "a", "b"`,
+		`"v1"`:                      `"v1"`,
+		"*":                         "*",
+	} {
+		via.do(t, via.request(t, http.MethodPut, "/page", strings.NewReader("x"), "If-Match", tag))
+		if got := told.Load(); got != want {
+			t.Errorf("If-Match: %s came as %s, want %s", tag, got, want)
+		}
+	}
+}

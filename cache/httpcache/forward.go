@@ -53,6 +53,10 @@ func (f *forwarder) Fill(ctx context.Context) *http.Request {
 func (f *forwarder) Pass(ctx context.Context) *http.Request {
 	out := f.outgoing(ctx, f.r.Method)
 	out.Header.Del("Expect")
+	reads := f.r.Method == http.MethodGet || f.r.Method == http.MethodHead
+	if encodings := f.request.Site.Encodings; encodings != nil && !reads {
+		encodings.AdmitStored(out.Header)
+	}
 	f.attachBody(out)
 	if listed(f.r.Header["Te"], "trailers") {
 		forThisHop(out.Header, "Te", "trailers")
