@@ -53,6 +53,12 @@ func (f *forwarder) Fill(ctx context.Context) *http.Request {
 func (f *forwarder) Pass(ctx context.Context) *http.Request {
 	out := f.outgoing(ctx, f.r.Method)
 	out.Header.Del("Expect")
+	if f.r.Method == http.MethodHead {
+		// It means nothing with HEAD (RFC 9110 section 14.2), but origins, S3
+		// among them, answer 206, and clients 200 from what is stored.
+		out.Header.Del("Range")
+		out.Header.Del("If-Range")
+	}
 	reads := f.r.Method == http.MethodGet || f.r.Method == http.MethodHead
 	if encodings := f.request.Site.Encodings; encodings != nil && !reads {
 		encodings.AdmitStored(out.Header)

@@ -248,3 +248,20 @@ func TestBoundaryIsStable(t *testing.T) {
 		t.Errorf("%q, %q, %q", first, again, other)
 	}
 }
+
+// RFC 9110 section 14.2: Range means nothing with HEAD, whatever an origin makes of
+// it, and whether the answer is stored or not.
+func TestHeadOfARange(t *testing.T) {
+	c := startChain(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		http.ServeContent(w, r, "a.txt", time.Time{}, strings.NewReader(alphabet))
+	}), settings{})
+	c.each(func(t *testing.T, via client) {
+		for range 3 { // the second one is a pass
+			head, _ := via.do(t, via.request(t, http.MethodHead, "/", nil, "Range", "bytes=2-4"))
+			if head.StatusCode != 200 || head.ContentLength != 26 {
+				t.Errorf("%s, length %d", head.Status, head.ContentLength)
+			}
+		}
+	})
+}
