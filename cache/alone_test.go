@@ -2,6 +2,8 @@ package cache_test
 
 import (
 	"net/http"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,6 +94,39 @@ func TestInvalidationOfAnotherQuery(t *testing.T) {
 		synctest.Wait()
 		if got := ask(http.MethodGet, "/a?utm=1"); got != "miss/absent: new" {
 			t.Error(got)
+		}
+	})
+}
+
+// What a part taught about parts does not keep requests for the whole from
+// waiting for one another.
+func TestPartsRefusedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var whole atomic.Int64
+		w := newWorld(t, cache.Options{BlockBytes: 4}, func(r *http.Request) (*http.Response, error) {
+			if r.Header.Get("Range") != "" {
+				return reply(206, "body", "Cache-Control", "max-age=60", "ETag", `W/"1"`, "Content-Range", "bytes 0-3/8"), nil
+			}
+			whole.Add(1)
+			time.Sleep(time.Second)
+			return reply(200, "bodybody", "Cache-Control", "max-age=60", "ETag", `W/"1"`), nil
+		})
+		w.get(http.Header{"Range": {"bytes=0-7"}}) // more than the part has, which cannot be joined
+		w.engine.Drain(t.Context())
+		if err := w.engine.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				if got := w.get(nil); !strings.HasSuffix(got, ": bodybody") {
+					t.Errorf("got %q", got)
+				}
+			})
+		}
+		all.Wait()
+		if n := whole.Load(); n != 1 {
+			t.Errorf("upstream was asked %d times for the whole; want once", n)
 		}
 	})
 }

@@ -33,7 +33,9 @@ type refusal struct {
 }
 
 // concerns says whether the refusal holds for a request with these fields.
-func (r refusal) concerns(req rfc9111.Fields) bool { return !r.authorized || authorized(req) }
+func (r refusal) concerns(req rfc9111.Fields) bool {
+	return (!r.authorized || authorized(req)) && (r.ofWhole() || len(req.Values("Range")) > 0)
+}
 
 func authorized(req rfc9111.Fields) bool { return len(req.Values("Authorization")) > 0 }
 
