@@ -117,13 +117,14 @@ type Object interface {
 	io.ReaderAt
 	// WriterTo writes the whole body in as few writes as the store can.
 	io.WriterTo
-	// Meta is shared: read only.
+	// Meta is shared: read only. It is good for as long as anybody holds it,
+	// after Close too; the object itself is not.
 	Meta() *Meta
 	// Tier says where the body is read from.
 	Tier() Tier
 	// Checked holds the newest purge version that this object has been
 	// compared with; it is shared by all openings of the object and starts
-	// at Meta().Stamp.
+	// at Meta().Stamp. What it gives is good until Close.
 	Checked() *atomic.Uint64
 	// Close gives the object back. Reading after it is an error.
 	Close() error

@@ -6,15 +6,16 @@ import (
 )
 
 // memoryOverheadBytes is what a process needs besides its stores, and
-// memoryPercent how much of a budget's garbage is tolerated on top of it.
+// memoryPercent what a memory tier has in Go's own memory beside its budget,
+// most of which is outside: arrays of the policies, and their garbage.
 const (
 	memoryOverheadBytes = 96 << 20
-	memoryPercent       = 130
+	memoryPercent       = 20
 )
 
-// boundMemory tells the garbage collector how large the process should become,
-// so that a small budget for the memory tier means a small process. A limit
-// that the environment sets (GOMEMLIMIT) stands.
+// boundMemory tells the garbage collector how large Go's own memory should
+// become, so that a small budget for the memory tier means a small process. A
+// limit that the environment sets (GOMEMLIMIT) stands.
 func boundMemory(budgetBytes int64) {
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return

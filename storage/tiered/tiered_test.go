@@ -79,11 +79,11 @@ func want(t *testing.T, s storage.Store, name string, id uint64, tier storage.Ti
 		return
 	}
 	o := mustGet(t, s, name)
-	if err := errors.Join(storagetest.Check(name, o), o.Close()); err != nil {
-		t.Fatal(err)
-	}
 	if o.Meta().BodyID != id || o.Tier() != tier {
 		t.Fatalf("%s: body %d from %s, want %d from %s", name, o.Meta().BodyID, o.Tier(), id, tier)
+	}
+	if err := errors.Join(storagetest.Check(name, o), o.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,108 @@
+package memory
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/storage"
+	"weir/storage/storagetest"
+)
+
+// numbered is the key of an object of a benchmark: well mixed, as hashes are.
+func numbered(i uint64) (k storage.Key) {
+	r := rand.NewPCG(i, 1)
+	binary.LittleEndian.PutUint64(k[:], r.Uint64())
+	binary.LittleEndian.PutUint64(k[8:], r.Uint64())
+	return k
+}
+
+// putNumbered stores n bytes under numbered(i).
+func putNumbered(tb testing.TB, s storage.Store, i uint64, body []byte) {
+	w, err := s.Create(numbered(i), storagetest.Meta("a", i, int64(len(body))))
+	if err == nil {
+		if _, err = w.Write(body); err == nil {
+			err = w.Commit()
+		}
+		_ = w.Close()
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func fullOf(tb testing.TB, objects, bytes int) *Store {
+	s := New(Options{BudgetBytes: 16<<20 + int64(objects)*int64(bytes+1024)})
+	body := storagetest.Body(1, int64(bytes))
+	for i := range objects {
+		putNumbered(tb, s, uint64(i), body)
+	}
+	if n := s.Stats().Objects; n != objects {
+		tb.Fatalf("%d objects of %d are in", n, objects)
+	}
+	return s
+}
+
+func BenchmarkHit(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, objects := range []uint64{1, 10_000, 1_000_000} {
+		s := fullOf(b, int(objects), 1000)
+		popular := rand.NewZipf(r, 1.01, 1, objects-1)
+		b.Run(fmt.Sprintf("objects=%d/zipf", objects), func(b *testing.B) { hits(b, s, popular.Uint64) })
+		b.Run(fmt.Sprintf("objects=%d/uniform", objects), func(b *testing.B) {
+			hits(b, s, func() uint64 { return r.Uint64N(objects) })
+		})
+	}
+}
+
+func hits(b *testing.B, s *Store, next func() uint64) {
+	keys := make([]storage.Key, 1<<20)
+	for i := range keys {
+		keys[i] = numbered(next())
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	began := cpuTime()
+	for i := range b.N {
+		o, err := s.Get(keys[i&(len(keys)-1)])
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = o.Close()
+	}
+	b.ReportMetric(float64(cpuTime()-began)/float64(b.N), "cpu-ns/op")
+}
+
+// cpuTime is what the process has had of the processors, which tells more than
+// the clock on a machine that does other things too.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkForcedGC is what the collector costs while the store is full.
+func BenchmarkForcedGC(b *testing.B) {
+	for _, objects := range []int{64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("objects=%d/body=4KiB", objects), func(b *testing.B) {
+			s := fullOf(b, objects, 4096)
+			for i := range objects { // a meta of each has been asked for
+				o, _ := s.Get(numbered(uint64(i)))
+				_ = o.Meta()
+				_ = o.Close()
+			}
+			runtime.GC()
+			b.ResetTimer()
+			began := cpuTime()
+			for range b.N {
+				runtime.GC()
+			}
+			b.ReportMetric(float64(cpuTime()-began)/float64(b.N), "cpu-ns/op")
+			runtime.KeepAlive(s)
+		})
+	}
+}
