@@ -108,6 +108,8 @@ func TestDefaultsAndWhatFollows(t *testing.T) {
 		{"nats.url", c.Control.NATS.URL, "nats://127.0.0.1:7401"},
 		{"shield.url", c.Shields[0].URL, "http://127.0.0.1:7300"},
 		{"shield.memory", c.Shields[0].Memory.String(), "256MiB"},
+		{"shield.memory_eviction", string(c.Shields[0].MemoryEviction), "objects"},
+		{"pop.memory_eviction", string(pop.MemoryEviction), "objects"},
 		{"pop.disk", pop.Disk.String(), "1GiB"},
 		{"pop.public_http", pop.PublicHTTP, "http://127.0.0.1:7080"},
 		{"pop.public_https", pop.PublicHTTPS, ""},

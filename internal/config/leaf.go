@@ -26,6 +26,8 @@ func (s spot) leaf(node ast.Node, v reflect.Value) {
 		s.parsed(node, target.parse)
 	case *Duration:
 		s.parsed(node, target.parse)
+	case *Eviction:
+		s.parsed(node, target.parse)
 	case *LogFormat:
 		s.parsed(node, target.parse)
 	case *slog.Level:

@@ -20,6 +20,8 @@ type PoP struct {
 	Disk   Bytes  `yaml:"disk"`   // default 1GiB
 	Shield string `yaml:"shield"` // name of its shield, or none to ask the origins itself; default: the first
 	TLS    *TLS   `yaml:"tls"`    // default: the file's tls
+
+	MemoryEviction Eviction `yaml:"memory_eviction"` // default objects
 }
 
 // TLS is where a certificate chain and its key are, in PEM. Relative paths
@@ -29,7 +31,9 @@ type TLS struct {
 	Key  string `yaml:"key"`
 }
 
-func (p *PoP) setDefaults() { *p = PoP{Memory: defaultMemory, Disk: defaultDisk} }
+func (p *PoP) setDefaults() {
+	*p = PoP{Memory: defaultMemory, Disk: defaultDisk, MemoryEviction: EvictionObjects}
+}
 
 // NoShield in place of a shield's name makes a PoP ask the origins itself.
 const NoShield = "none"

@@ -1,5 +1,7 @@
 package config
 
+import "fmt"
+
 // Budgets for what a node stores, where the file does not say.
 const (
 	defaultMemory = 256 * Bytes(1<<20)
@@ -15,9 +17,35 @@ type Shield struct {
 	URL    string `yaml:"url"`    // where edges reach it; default http://<listen>
 	Memory Bytes  `yaml:"memory"` // default 256MiB
 	Disk   Bytes  `yaml:"disk"`   // default 1GiB
+
+	MemoryEviction Eviction `yaml:"memory_eviction"` // default objects
 }
 
-func (s *Shield) setDefaults() { *s = Shield{Memory: defaultMemory, Disk: defaultDisk} }
+// Eviction names the policy of a memory tier, as storage/evict.Kind does.
+type Eviction string
+
+// The policies: the one for the most requests answered from memory, the one for
+// the most bytes, and those to compare with.
+const (
+	EvictionObjects Eviction = "objects"
+	EvictionBytes   Eviction = "bytes"
+	EvictionLRU     Eviction = "lru"
+	EvictionS3FIFO  Eviction = "s3-fifo"
+	EvictionGDSF    Eviction = "gdsf"
+)
+
+func (e *Eviction) parse(text string) (problem, fix string) {
+	switch Eviction(text) {
+	case EvictionObjects, EvictionBytes, EvictionLRU, EvictionS3FIFO, EvictionGDSF:
+		*e = Eviction(text)
+		return "", ""
+	}
+	return fmt.Sprintf("%q is not a policy", text), "write objects, bytes, lru, s3-fifo or gdsf"
+}
+
+func (s *Shield) setDefaults() {
+	*s = Shield{Memory: defaultMemory, Disk: defaultDisk, MemoryEviction: EvictionObjects}
+}
 
 func (s *Shield) complete() { follow(&s.URL, "http", s.Listen) }
 

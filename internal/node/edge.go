@@ -36,7 +36,7 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 		return nil, fmt.Errorf("no PoP is named %q in the configuration", name)
 	}
 	e := &Edge{}
-	if e.tier, err = openTier(ctx, c, pop.Name, pop.Memory, pop.Disk, env); err != nil {
+	if e.tier, err = openTier(ctx, c, pop.Name, budgets{pop.Memory, pop.Disk, pop.MemoryEviction}, env); err != nil {
 		return nil, err
 	}
 	if err = e.bind(c, pop, env); err != nil {

@@ -31,6 +31,7 @@ import (
 	"weir/purge/natslog"
 	"weir/storage"
 	"weir/storage/disk"
+	"weir/storage/evict"
 	"weir/storage/memory"
 	"weir/storage/tiered"
 )
@@ -93,9 +94,15 @@ type tier struct {
 	telemetry   *telemetry.Telemetry
 }
 
+// budgets are what a node stores, and which of it stays.
+type budgets struct {
+	memory, disk config.Bytes
+	eviction     config.Eviction
+}
+
 // openTier opens the node's files and connects it to the purge log. What was
 // opened before an error is closed again.
-func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, diskBytes config.Bytes, env Env) (_ *tier, err error) {
+func openTier(ctx context.Context, c *config.Config, name string, b budgets, env Env) (_ *tier, err error) {
 	env.Log = cmp.Or(env.Log, slog.Default())
 	t := &tier{name: name, log: env.Log.With("node", name), stopTimeout: cmp.Or(env.StopTimeout, 2*time.Second)}
 	t.telemetry = telemetry.New(name, t.log, c.Log.Access)
@@ -108,7 +115,7 @@ func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, d
 	if err = os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("node %s: state folder: %w", name, err)
 	}
-	if err = t.openStores(folder, int64(memoryBytes), int64(diskBytes)); err != nil {
+	if err = t.openStores(folder, b); err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
 	if err = t.openPurges(ctx, c, folder, env); err != nil {
@@ -127,13 +134,19 @@ func openTier(ctx context.Context, c *config.Config, name string, memoryBytes, d
 	return t, nil
 }
 
-func (t *tier) openStores(folder string, memoryBytes, diskBytes int64) error {
-	if memoryBytes > 0 {
-		t.memory = memory.New(memory.Options{BudgetBytes: memoryBytes})
+func (t *tier) openStores(folder string, b budgets) error {
+	if b.memory > 0 {
+		var kind evict.Kind
+		if b.eviction != "" { // a configuration made by the lab does not say
+			if err := kind.UnmarshalText([]byte(b.eviction)); err != nil {
+				return err
+			}
+		}
+		t.memory = memory.New(memory.Options{BudgetBytes: int64(b.memory), Eviction: kind})
 		t.telemetry.Store(t.name, storage.TierMemory, t.memory)
 	}
-	if diskBytes > 0 {
-		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: diskBytes, Log: t.log})
+	if b.disk > 0 {
+		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: int64(b.disk), Log: t.log})
 		switch {
 		case errors.Is(err, vfs.ErrLocked):
 			return err

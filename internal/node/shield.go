@@ -26,7 +26,7 @@ func StartShield(ctx context.Context, c *config.Config, name string, env Env) (_
 		return nil, fmt.Errorf("no shield is named %q in the configuration", name)
 	}
 	s := &Shield{}
-	if s.tier, err = openTier(ctx, c, conf.Name, conf.Memory, conf.Disk, env); err != nil {
+	if s.tier, err = openTier(ctx, c, conf.Name, budgets{conf.Memory, conf.Disk, conf.MemoryEviction}, env); err != nil {
 		return nil, err
 	}
 	if err = s.bind(c, conf, env); err != nil {
