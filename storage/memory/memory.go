@@ -63,6 +63,7 @@ type Store struct {
 	options    Options
 	seeds      [2]uint64
 	shardBytes int64 // of the budget
+	periodic   bool  // the policy is told of one use a period
 	shards     []shard
 	arena      *arena
 	metas      metas
@@ -92,11 +93,11 @@ func New(o Options) *Store {
 		shards: make([]shard, min(ceilPower(o.BudgetBytes/shardBytes), shardsMax)),
 	}
 	s.arena = s.divide()
+	s.periodic = o.Eviction == evict.KindObjects || o.Eviction == evict.KindBytes
 	s.objects.pool.New = func() any { return &object{store: s} }
 	s.buffers.New = func() any { return new([copyBytes]byte) }
 	s.vectors.New = func() any { return new(vector) }
 	for i := range s.shards {
-		s.shards[i].number = uint32(i)
 		s.begin(&s.shards[i])
 	}
 	runtime.AddCleanup(s, (*mappings).unmap, s.arena.mapped)
@@ -179,12 +180,10 @@ func (s *Store) writeMeta(b *builder, encoded []byte) error {
 // fill makes the view at u, which is not linked yet.
 func (s *Store) fill(u ref, k storage.Key, m *storage.Meta, length int64, metaBytes int, meta *builder, body list, bodyUnits ref) {
 	v := s.viewAt(u)
-	sh, _ := s.place(&k)
 	v.state.Store(0)
 	v.checked.Store(m.Stamp)
 	v.key, v.id, v.bodyID, v.length = k, s.ids.Add(1), m.BodyID, length
 	v.metaBytes, v.shared, v.next = uint32(metaBytes), none, none
-	v.shard = sh.number
 	v.units = 1 + s.arena.unitsWithTables(meta) + bodyUnits
 	v.meta, v.body = meta.list, body
 }

@@ -17,10 +17,13 @@ type shard struct {
 	// in the views of this shard. A hit holds it with others; who holds it
 	// alone takes no other lock but the arena's.
 	mu      sync.RWMutex
-	number  uint32 // of the shard; never changed
-	buckets []ref  // the first view of each; the others follow by view.next
+	buckets []ref // the first view of each; the others follow by view.next
 	policy  evict.Policy
 	entries []ref // the view of each of the policy's entries
+	// period counts up with each usePeriods-th of the budget that is stored.
+	// addedBytes is what has been stored.
+	period     uint32
+	addedBytes int64
 	// overheadBytes is what policy and entries took when it was last counted.
 	overheadBytes int64
 
@@ -52,6 +55,11 @@ func (s *Store) find(bucket *ref, k *storage.Key) (ref, *view) {
 	return none, nil
 }
 
+// usePeriods is how many periods it takes to store a budget's worth. Uses within
+// a twentieth of that are one use to evict.Priced, so that it need not be told of
+// more than one in a shorter period: most hits then do not look up its entry.
+const usePeriods = 32
+
 // open finds and pins a view. A use is told to the policy.
 func (s *Store) open(k *storage.Key, use bool) (ref, *view) {
 	sh, bucket := s.place(k)
@@ -59,7 +67,8 @@ func (s *Store) open(k *storage.Key, use bool) (ref, *view) {
 	u, v := s.find(bucket, k)
 	if v != nil {
 		sh.pin(v)
-		if use {
+		if use && (sh.period != v.usedIn.Load() || !s.periodic) {
+			v.usedIn.Store(sh.period)
 			sh.policy.Hit(evict.Entry(v.entry))
 		}
 	}
@@ -84,6 +93,9 @@ func (s *Store) link(sh *shard, bucket *ref, u ref) {
 	}
 	sh.entries[v.entry] = u
 	v.next, *bucket = *bucket, u
+	sh.addedBytes += bytes
+	sh.period = uint32(sh.addedBytes * usePeriods / s.shardBytes)
+	v.usedIn.Store(sh.period - 1)
 	sh.linkedUnits.Add(int64(v.units))
 	if v.pinned() { // by the writer that commits it
 		sh.pinnedUnits.Add(int64(v.units))

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"weir/storage"
 )
@@ -13,22 +14,25 @@ import (
 // linked, and not changed afterwards.
 type view struct {
 	// The first cache line is all that finding it takes.
-	key       storage.Key
-	state     atomic.Uint64 // openings, and the flag unlinked
-	checked   atomic.Uint64 // see storage.Object
-	id        uint64        // of the view; none other ever has it
-	length    int64         // of the body, in bytes
-	next      ref           // in its bucket; the shard's lock guards it
-	entry     uint32        // of the shard's policy; likewise
-	units     ref           // that it takes from the arena with all it has
-	metaBytes uint32
+	key     storage.Key
+	state   atomic.Uint64 // openings, and the flag unlinked
+	checked atomic.Uint64 // see storage.Object
+	id      uint64        // of the view; none other ever has it
+	length  int64         // of the body, in bytes
+	next    ref           // in its bucket; the shard's lock guards it
+	entry   uint32        // of the shard's policy; likewise
+	units   ref           // that it takes from the arena with all it has
+	usedIn  atomic.Uint32 // the period in which the policy was told of a use last
 
-	bodyID uint64
-	shard  uint32
-	shared ref // the counter of the body's views, if it has two; the shard's lock guards it
-	meta   list
-	body   list
+	bodyID    uint64
+	metaBytes uint32
+	shared    ref // the counter of the body's views, if it has two; the shard's lock guards it
+	meta      list
+	body      list
 }
+
+// A view that were longer than a unit would not compile.
+var _ [unitBytes - unsafe.Sizeof(view{})]byte
 
 // unlinked in a state says that Get does not find the view any more. Who sets
 // it while there is no opening, or gives back the last opening after it was
@@ -57,7 +61,8 @@ func (sh *shard) pin(v *view) {
 // unpin undoes pin.
 func (s *Store) unpin(u ref) {
 	v := s.viewAt(u)
-	sh, units := &s.shards[v.shard], int64(v.units) // read now: once it is unpinned it may be gone
+	sh, _ := s.place(&v.key) // read now: once it is unpinned it may be gone
+	units := int64(v.units)
 	switch v.state.Add(^uint64(0)) {
 	case 0:
 		sh.pinnedUnits.Add(-units)
