@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -75,6 +76,47 @@ func hits(b *testing.B, s *Store, next func() uint64) {
 		_ = o.Close()
 	}
 	b.ReportMetric(float64(cpuTime()-began)/float64(b.N), "cpu-ns/op")
+}
+
+// BenchmarkHitParallel has all processors at the same objects.
+func BenchmarkHitParallel(b *testing.B) {
+	const objects = 10_000
+	s := fullOf(b, objects, 1000)
+	keys := make([]storage.Key, objects)
+	for i := range keys {
+		keys[i] = numbered(uint64(i))
+	}
+	var started atomic.Uint64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := started.Add(objects / 8); pb.Next(); i++ {
+			o, err := s.Get(keys[i%objects])
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_ = o.Close()
+		}
+	})
+}
+
+// BenchmarkMeta is what asking for a meta adds to a hit.
+func BenchmarkMeta(b *testing.B) {
+	s := fullOf(b, metasMax*4, 100)
+	for name, objects := range map[string]uint64{"kept": 100, "decoded": metasMax * 4} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				o, err := s.Get(numbered(uint64(i) % objects))
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = o.Meta()
+				_ = o.Close()
+			}
+		})
+	}
 }
 
 // cpuTime is what the process has had of the processors, which tells more than

@@ -12,7 +12,7 @@ import (
 // counts them. So a *storage.Meta is good for as long as anybody holds it, and
 // only the metas asked for most are kept decoded.
 const (
-	metasMax       = 8192 // kept decoded: what the garbage collector has to look into
+	metasMax       = 4096 // kept decoded: what the garbage collector has to look into
 	metasWays      = 2    // places in which one can be
 	metaBytesUsual = 1536
 	metaBytesMax   = 16 << 10 // longer ones are not kept
