@@ -44,12 +44,6 @@ func (m *mappings) unmap() {
 	m.all, m.rest = nil, nil
 }
 
-// release lets the system have pages back until they are written again. p
-// begins and ends at a page.
-func release(p []byte) {
-	_ = syscall.Madvise(p, syscall.MADV_DONTNEED) // without it they stay, which is counted anyway
-}
-
 // objects are those that are closed, to be used again.
 type objects struct{ pool sync.Pool }
 
