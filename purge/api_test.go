@@ -122,7 +122,7 @@ func TestAPIAnswers(t *testing.T) {
 	if strings.Contains(audit, secret[1:]) {
 		t.Error("the token is in the audit log")
 	}
-	if !strings.Contains(audit, `who="ops 192.0.2.1" site=docs scope=all targets=0 mode=hard version=3`) {
+	if !strings.Contains(audit, `who="ops 192.0.2.1" site=docs scope=site targets=0 mode=hard version=3`) {
 		t.Errorf("audit log:\n%s", audit)
 	}
 }
@@ -291,7 +291,7 @@ func TestClientOfAnAnswerThatBreaksOff(t *testing.T) {
 	}))
 	defer server.Close()
 	client := &purge.Client{URL: server.URL, HTTP: server.Client()}
-	r, err := client.Wait(t.Context(), purge.Request{Site: "docs", Scope: purge.ScopeAll}, time.Second)
+	r, err := client.Wait(t.Context(), purge.Request{Site: "docs", Scope: purge.ScopeSite}, time.Second)
 	if err == nil || r.Version != 7 {
 		t.Errorf("%+v, %v; want version 7 and an error", r, err)
 	}

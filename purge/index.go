@@ -58,8 +58,8 @@ type Index struct {
 	// purge of 10,000 targets is in force whole or not at all.
 	mu      sync.RWMutex
 	sites   map[string]*siteIndex
-	floor   uint64 // the newest distrust: a hard purge of every site
-	targets int    // entries of all sites together
+	floor   versions // the newest purges of every site
+	targets int      // entries of all sites together
 	folds   uint64
 	// changed is closed, and replaced, when applied changes.
 	changed chan struct{}
@@ -123,7 +123,7 @@ func (x *Index) follow(epoch string) { x.epoch.Store(&epoch) }
 func (x *Index) Covering(site, host, target string, tags []string) (hard, soft uint64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	v := versions{hard: x.floor}
+	v := x.floor
 	if s := x.sites[site]; s != nil {
 		s.covering(x.seed, host, target, tags, &v)
 	}
@@ -192,8 +192,8 @@ func (x *Index) Apply(records []Record) {
 }
 
 func (x *Index) apply(r *Record) {
-	if r.distrusts() {
-		x.floor = r.Version
+	if r.Scope == ScopeAll && r.Site == "" {
+		x.floor.raise(at(r.Mode, r.Version))
 		return
 	}
 	s := x.sites[r.Site]
@@ -201,9 +201,9 @@ func (x *Index) apply(r *Record) {
 		s = &siteIndex{entries: make(map[uint64]versions), key: x.Key(r.Site)}
 		x.sites[r.Site] = s
 	}
-	before := len(s.entries)
+	before := s.size()
 	s.apply(x.seed, r, x.PrefixLengthsMax)
-	x.targets += len(s.entries) - before
+	x.targets += s.size() - before
 }
 
 // Distrust puts a hard purge at version over every site, for a node that cannot
@@ -219,11 +219,11 @@ func (x *Index) Distrust(version uint64) {
 func (x *Index) foldLargest(version uint64) {
 	var largest *siteIndex
 	for _, s := range x.sites {
-		if largest == nil || len(s.entries) > len(largest.entries) {
+		if largest == nil || s.size() > largest.size() {
 			largest = s
 		}
 	}
-	x.targets -= len(largest.entries)
+	x.targets -= largest.size()
 	x.folds++
 	largest.fold(version)
 }
@@ -235,7 +235,7 @@ func (x *Index) Reset(epoch string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	clear(x.sites)
-	x.floor, x.targets = 0, 0
+	x.floor, x.targets = versions{}, 0
 	x.advance(0)
 	x.follow(epoch) // after advance, see Position
 	x.signal()

@@ -40,7 +40,12 @@ type siteIndex struct {
 	// lengths are the distinct lengths of prefixes, without their host,
 	// ascending.
 	lengths []int
+	// assets are the purges of scope asset.
+	assets siteAssets
 }
+
+// size is what the site counts against IndexOptions.TargetsMax.
+func (s *siteIndex) size() int { return len(s.entries) + s.assets.size() }
 
 // entryKey is the hash of one target. host is 0 where it covers every host.
 func entryKey(scope Scope, host, text uint64) uint64 {
@@ -53,7 +58,7 @@ func entryKey(scope Scope, host, text uint64) uint64 {
 // covering raises v by every purge that covers the object.
 func (s *siteIndex) covering(seed maphash.Seed, host, target string, tags []string, v *versions) {
 	v.raise(s.all)
-	if len(s.entries) == 0 {
+	if s.size() == 0 {
 		return
 	}
 	h := maphash.String(seed, host)
@@ -73,13 +78,14 @@ func (s *siteIndex) covering(seed maphash.Seed, host, target string, tags []stri
 	for _, tag := range tags {
 		v.raise(s.entries[entryKey(ScopeTag, 0, maphash.String(seed, tag))])
 	}
+	s.assets.covering(seed, h, target, t, v)
 }
 
 // apply takes one record in.
 func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 	purged := at(r.Mode, r.Version)
 	switch r.Scope {
-	case ScopeAll:
+	case ScopeSite, ScopeAll:
 		s.all.raise(purged)
 	case ScopeTag:
 		s.newestTag = max(s.newestTag, r.Version)
@@ -97,6 +103,10 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 	case ScopePrefix:
 		for _, t := range r.Targets {
 			s.applyPrefix(seed, t, purged, lengthsMax)
+		}
+	case ScopeAsset:
+		if !s.assets.apply(seed, r, s.key) {
+			s.all.raise(purged)
 		}
 	}
 }
@@ -164,4 +174,5 @@ func (s *siteIndex) fold(version uint64) {
 	s.all.raise(versions{hard: version})
 	s.entries = make(map[uint64]versions)
 	s.lengths = nil
+	s.assets = siteAssets{}
 }

@@ -23,7 +23,7 @@ func rec(version uint64, scope purge.Scope, mode purge.Mode, targets ...string) 
 func TestIndexScopes(t *testing.T) {
 	const hard, soft = purge.ModeHard, purge.ModeSoft
 	x := purge.NewIndex(purge.IndexOptions{})
-	other := rec(9, purge.ScopeAll, hard)
+	other := rec(9, purge.ScopeSite, hard)
 	other.Site = "blog"
 	x.Apply([]purge.Record{
 		rec(1, purge.ScopeURL, hard, "/u?q"),
@@ -202,8 +202,8 @@ func TestWaitApplied(t *testing.T) {
 	for v := uint64(1); v <= 3; v++ {
 		go func() { done <- x.WaitApplied(t.Context(), v) }()
 	}
-	x.Apply([]purge.Record{rec(1, purge.ScopeAll, purge.ModeHard), rec(2, purge.ScopeAll, purge.ModeHard)})
-	x.Apply([]purge.Record{rec(3, purge.ScopeAll, purge.ModeHard)})
+	x.Apply([]purge.Record{rec(1, purge.ScopeSite, purge.ModeHard), rec(2, purge.ScopeSite, purge.ModeHard)})
+	x.Apply([]purge.Record{rec(3, purge.ScopeSite, purge.ModeHard)})
 	for range 3 {
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -244,7 +244,11 @@ func (n naive) covering(site, host, target string, tags []string) (hard, soft ui
 		case r.Site == "":
 		case r.Site != site:
 			continue
-		case r.Scope != purge.ScopeAll && !slices.ContainsFunc(r.Targets, func(t string) bool {
+		case r.Scope == purge.ScopeAsset:
+			if !naiveAsset(&r, host, target) {
+				continue
+			}
+		case r.Scope != purge.ScopeSite && !slices.ContainsFunc(r.Targets, func(t string) bool {
 			return naiveMatch(r.Scope, t, host, target, tags)
 		}):
 			continue
@@ -256,6 +260,29 @@ func (n naive) covering(site, host, target string, tags []string) (hard, soft ui
 		}
 	}
 	return hard, soft
+}
+
+// naiveAsset says whether a purge of assets covers a target: its asset is named,
+// and it is not itself named as current. Targets with a host and without are
+// apart.
+func naiveAsset(r *purge.Record, host, target string) bool {
+	asset, versioned := r.Assets.Of(target)
+	for _, before := range []string{"", "//" + host} {
+		named, current := false, false
+		for _, t := range r.Targets {
+			text, matches := strings.CutPrefix(t, before)
+			if !matches || strings.HasPrefix(text, "//") {
+				continue
+			}
+			other, _ := r.Assets.Of(text)
+			named = named || other == asset
+			current = current || versioned && text == target
+		}
+		if named && !current {
+			return true
+		}
+	}
+	return false
 }
 
 func naiveMatch(scope purge.Scope, t, host, target string, tags []string) bool {
@@ -285,7 +312,8 @@ func (d draw) target() string {
 		t += "/" + d.one("a", "b", "ab", "")
 	}
 	// A path that starts with two slashes is written with its host only.
-	return "/" + strings.TrimLeft(t, "/") + d.one("", "", "?q", "?q=1")
+	t = "/" + strings.TrimLeft(t, "/") + d.one("", "", ".3f9a.js", ".beef.js", ".js")
+	return d.one("", "", "", "/v1", "/v2") + t + d.one("", "", "?q", "?q=1", "?v=1", "?v=2&q")
 }
 
 func (d draw) tags() []string {
@@ -295,12 +323,20 @@ func (d draw) tags() []string {
 
 func (d draw) record(version uint64) purge.Record {
 	r := purge.Record{Version: version, Site: d.site(), Mode: purge.Mode(d.IntN(2)), At: moment}
-	r.Scope = purge.Scope(1 + d.IntN(5))
-	if r.Scope == purge.ScopeAll {
-		if d.IntN(4) > 0 {
-			r.Scope = purge.ScopePrefix
-		} else {
-			return r
+	r.Scope = purge.Scope(1 + d.IntN(len(purge.Scopes)))
+	switch whole := r.Scope == purge.ScopeSite || r.Scope == purge.ScopeAll; {
+	case whole && d.IntN(8) > 0:
+		r.Scope = purge.ScopeAsset
+	case r.Scope == purge.ScopeAll:
+		r.Site = ""
+		return r
+	case whole:
+		return r
+	}
+	if r.Scope == purge.ScopeAsset {
+		r.Assets = &purge.Assets{FingerprintMin: 4, Params: []string{"v"}}
+		if d.IntN(3) == 0 { // after a change of policy
+			r.Assets.Segments = []string{"v#"}
 		}
 	}
 	for range 1 + d.IntN(3) {

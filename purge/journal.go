@@ -219,7 +219,7 @@ func journalError(operation string, err error) error {
 
 // foldOldest makes room: it takes records from the oldest on, until the rest
 // fits with a sixteenth to spare, and leaves in their place one hard purge of
-// all for each of their sites, at the newest version taken. That covers what
+// each of their sites whole, at the newest version taken. That covers what
 // they covered; what it covers besides was stored before that version, the
 // longest ago. It gives the sum of costs that is left.
 //
@@ -233,8 +233,12 @@ func foldOldest(bucket *bbolt.Bucket, targets, targetsMax uint64) (uint64, error
 		r := decodeEntry(k, v)
 		targets -= min(targets, uint64(r.cost()))
 		taken = append(taken, bytes.Clone(k))
+		whole := ScopeSite
+		if r.Site == "" {
+			whole = ScopeAll
+		}
 		folded[r.Site] = Record{
-			Version: r.Version, Site: r.Site, Scope: ScopeAll, Mode: ModeHard,
+			Version: r.Version, Site: r.Site, Scope: whole, Mode: ModeHard,
 			Who: "folded from older purges", At: r.At,
 		}
 	}

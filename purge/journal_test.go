@@ -64,7 +64,7 @@ func TestJournalKeepsRecords(t *testing.T) {
 	}
 	records := []purge.Record{
 		rec(1, purge.ScopeURL, purge.ModeSoft, "/a", "//h/b"),
-		rec(2, purge.ScopeAll, purge.ModeHard),
+		rec(2, purge.ScopeSite, purge.ModeHard),
 		purge.Distrust(300, "why"),
 	}
 	mustAppend(t, j, records[:2]...)
@@ -159,7 +159,7 @@ func TestJournalFoldsTheOldest(t *testing.T) {
 	cost := 0
 	for i, r := range got {
 		cost += max(1, len(r.Targets))
-		if folded := i < 2; folded != (r.Scope == purge.ScopeAll && r.Mode == purge.ModeHard) {
+		if folded := i < 2; folded != (r.Scope == purge.ScopeSite && r.Mode == purge.ModeHard) {
 			t.Errorf("record %d of %d: %+v", i, len(got), r)
 		}
 	}

@@ -103,7 +103,7 @@ func noResurrection(t *testing.T, r *rand.Rand) {
 
 // step lets one thing happen.
 func (w *world) step() {
-	i, target := w.r.IntN(len(w.cluster)), []string{"/a", "/b", "/c/d"}[w.r.IntN(3)]
+	i, target := w.r.IntN(len(w.cluster)), []string{"/a", "/b", "/c/d", "/v1/d", "/v2/d"}[w.r.IntN(5)]
 	n := w.cluster[i]
 	switch w.r.IntN(8) {
 	case 0:
@@ -129,8 +129,7 @@ func (w *world) write(target string) {
 	w.content[target]++
 	least := w.content[target]
 	w.mu.Unlock()
-	prefix := target[:1+w.r.IntN(len(target))]
-	v, err := w.log.Append(w.t.Context(), rec(0, purge.ScopePrefix, purge.ModeHard, prefix))
+	v, err := w.log.Append(w.t.Context(), w.covering(target))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -140,6 +139,15 @@ func (w *world) write(target string) {
 	for _, receipt := range confirmed {
 		w.read(slices.Index(w.names, receipt.Node), target, least)
 	}
+}
+
+// covering makes a purge that covers a target: of a prefix, or of an asset of
+// which another version is current.
+func (w *world) covering(target string) purge.Record {
+	if current := map[string]string{"/v1/d": "/v2/d", "/v2/d": "/v1/d"}[target]; current != "" {
+		return asset(0, purge.ModeHard, current)
+	}
+	return rec(0, purge.ScopePrefix, purge.ModeHard, target[:1+w.r.IntN(len(target))])
 }
 
 // read asks a node now, beside everything else, and wants at least a value.

@@ -36,8 +36,12 @@ const (
 	// RecordBytesMax bounds an encoded Record: a message of the log.
 	RecordBytesMax = 4 << 20
 
+	// IdempotencyKeyBytesMax bounds an idempotency key as clients give it.
+	IdempotencyKeyBytesMax = 256
+
 	siteBytesMax = 256
 	whoBytesMax  = 256
+	keyBytesMax  = 512 // of Record.Key
 )
 
 // Errors of a log's Append.
@@ -48,6 +52,9 @@ var (
 	// ErrUnconfirmed says that the log did not confirm in time. The purge may
 	// have been accepted; asking for it again is safe.
 	ErrUnconfirmed = errors.New("purge log did not confirm")
+	// ErrRepeated says that the log has a record of the same Key, whose version
+	// is given with it, and has not taken another.
+	ErrRepeated = errors.New("purge log has a purge of this idempotency key")
 	// ErrTooLarge says that a record's encoding exceeds RecordBytesMax.
 	ErrTooLarge = errors.New("purge is too large")
 )
@@ -65,12 +72,29 @@ const (
 	ScopeHost
 	// ScopeTag covers what the origin tagged: Surrogate-Key or Cache-Tag.
 	ScopeTag
-	// ScopeAll covers the whole site and has no targets.
+	// ScopeAll covers every site, and has neither site nor targets.
 	ScopeAll
+	// ScopeSite covers the whole of one site and has no targets.
+	ScopeSite
+	// ScopeAsset covers every version of the assets that the targets are
+	// versions of, save those targets themselves; see Assets.
+	ScopeAsset
 )
 
 // scopeNames is in the order of the constants.
-var scopeNames = [...]string{"", "url", "prefix", "host", "tag", "all"}
+var scopeNames = [...]string{"", "url", "prefix", "host", "tag", "all", "site", "asset"}
+
+// scopesText lists the scopes for messages.
+const scopesText = "url, prefix, host, tag, asset, site or all"
+
+// Scopes are all scopes, in the order in which people read them.
+var Scopes = [...]Scope{ScopeURL, ScopePrefix, ScopeHost, ScopeTag, ScopeAsset, ScopeSite, ScopeAll}
+
+// takesTargets says whether the scope names what it covers.
+func (s Scope) takesTargets() bool { return s != ScopeAll && s != ScopeSite }
+
+// hasPaths says whether the targets of the scope are paths or URLs.
+func (s Scope) hasPaths() bool { return s == ScopeURL || s == ScopePrefix || s == ScopeAsset }
 
 // String gives the scope's one name; "" for the zero value.
 func (s Scope) String() string {
@@ -96,7 +120,7 @@ func (s *Scope) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown scope %.32q: want url, prefix, host, tag or all", text)
+	return fmt.Errorf("unknown scope %.32q: want %s", text, scopesText)
 }
 
 // Mode says what becomes of what a purge covers.
@@ -149,31 +173,42 @@ type Record struct {
 	// Version is the purge's sequence number in its log, from 1. The log
 	// gives it; it is not part of the encoding.
 	Version uint64
-	// Site is the site that the purge is about. Only a distrust record has
-	// none; see Distrust.
+	// Site is the site that the purge is about; "" with scope all.
 	Site string
 	// Scope says what Targets name.
 	Scope Scope
-	// Targets are in canonical form. Of scopes url and prefix: "/path?query"
-	// for every host of the site, "//host/path?query" for one host.
+	// Targets are in canonical form. Of scopes url, prefix and asset:
+	// "/path?query" for every host of the site, "//host/path?query" for one.
 	Targets []string
+	// Assets says what versions of an asset look like; of scope asset alone,
+	// and nil in every other.
+	Assets *Assets
 	// Mode is hard or soft.
 	Mode Mode
 	// Who asked, for people who read the log: a token's name and an address.
 	Who string
 	// At is when control accepted it, by control's clock; for people only.
 	At time.Time
+	// Key is the idempotency key under which it was asked for, "" for none:
+	// the token's name, a slash, and what the client gave. A log that has a
+	// record of some key takes no other.
+	Key string
 }
 
 // Distrust is the record that puts a hard purge at version over every site. A
 // node writes it into its own journal when it cannot know what the log said up
-// to there. The API accepts nothing of this kind.
+// to there.
 func Distrust(version uint64, why string) Record {
 	return Record{Version: version, Scope: ScopeAll, Who: why, At: time.Now().UTC()}
 }
 
-// distrusts says whether r is of the kind that Distrust makes.
-func (r *Record) distrusts() bool { return r.Site == "" }
+// settle gives a record in the words of today. Scope all with a site is how the
+// whole of one site was written before there was scope site.
+func (r *Record) settle() {
+	if r.Scope == ScopeAll && r.Site != "" {
+		r.Scope = ScopeSite
+	}
+}
 
 // cost is what r counts against limits in targets: a record without any still
 // takes room.
@@ -182,28 +217,39 @@ func (r *Record) cost() int { return max(1, len(r.Targets)) }
 // check says whether r may stand in a log or journal.
 func (r *Record) check() error {
 	switch {
-	case r.Scope < ScopeURL || r.Scope > ScopeAll:
+	case r.Scope == 0 || int(r.Scope) >= len(scopeNames):
 		return fieldError("scope", "missing")
 	case r.Mode > ModeSoft:
 		return fieldError("mode", "unknown")
 	case r.Site == "" && r.Scope != ScopeAll:
 		return fieldError("site", "missing")
+	case r.Site != "" && r.Scope == ScopeAll:
+		return fieldError("site", "given with scope all, which covers every site")
 	case len(r.Site) > siteBytesMax || !utf8.ValidString(r.Site):
 		return fieldError("site", "longer than %d bytes, or not UTF-8", siteBytesMax)
 	case len(r.Who) > whoBytesMax || !utf8.ValidString(r.Who):
 		return fieldError("who", "longer than %d bytes, or not UTF-8", whoBytesMax)
 	case r.At.Year() < 0 || r.At.Year() > 9999:
 		return fieldError("at", "outside the years 0 to 9999")
-	case (r.Scope == ScopeAll) != (len(r.Targets) == 0):
-		return fieldError("targets", "needed by every scope but all, which takes none")
+	case len(r.Key) > keyBytesMax || !utf8.ValidString(r.Key):
+		return fieldError("key", "longer than %d bytes, or not UTF-8", keyBytesMax)
+	case r.Scope.takesTargets() != (len(r.Targets) > 0):
+		return fieldError("targets", "needed by every scope but site and all, which take none")
+	case (r.Scope == ScopeAsset) != (r.Assets != nil):
+		return fieldError("assets", "needed by scope asset, and by no other")
 	case len(r.Targets) > TargetsMax:
 		return fieldError("targets", "more than %d", TargetsMax)
+	}
+	if r.Assets != nil {
+		if err := r.Assets.Check(); err != nil {
+			return fieldError("assets", "%v", err)
+		}
 	}
 	return r.checkTargets()
 }
 
 func (r *Record) checkTargets() error {
-	paths := r.Scope == ScopeURL || r.Scope == ScopePrefix
+	paths := r.Scope.hasPaths()
 	for i, t := range r.Targets {
 		switch {
 		case t == "":
@@ -225,7 +271,7 @@ func canonical(t string) bool {
 	return strings.HasPrefix(t, "/") && (host != "" || !strings.HasPrefix(t, "//"))
 }
 
-// splitTarget takes a canonical target of scope url or prefix apart; host is
+// splitTarget takes a canonical target of a scope with paths apart; host is
 // "" where it covers every host.
 func splitTarget(t string) (host, target string) {
 	rest, whole := strings.CutPrefix(t, "//")

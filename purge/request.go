@@ -12,39 +12,63 @@ import (
 
 // Request is the body of POST /v1/purges:
 //
-//	{"site":"docs","scope":"url","targets":["/a"],"mode":"soft"}
+//	{"site":"docs","scope":"url","targets":["/a"],"mode":"soft","idempotency_key":"release 17"}
 type Request struct {
-	Site  string `json:"site"`
+	// Site is the site's name; absent for all.
+	Site  string `json:"site,omitempty"`
 	Scope Scope  `json:"scope"`
-	// Targets are paths or whole URLs for url and prefix, hosts for host,
-	// tags for tag; absent for all.
+	// Targets are paths or whole URLs for url, prefix and asset, hosts for
+	// host, tags for tag; absent for site and all.
 	Targets []string `json:"targets,omitempty"`
 	// Mode is hard unless it says soft.
 	Mode Mode `json:"mode"`
+	// Key makes asking again safe: a later purge of the same key, by the same
+	// token, gets the version of the first. The header Idempotency-Key is
+	// another place for it.
+	Key string `json:"idempotency_key,omitempty"`
 }
 
 // ParseRequest makes a Record of an API body; Version, Who and At are left to
-// the caller. known says which sites exist. What has to change in the body is
-// named by a *FieldError.
+// the caller, and Assets are the default. known says which sites exist. What
+// has to change in the body is named by a *FieldError.
 func ParseRequest(body []byte, known func(site string) bool) (Record, error) {
+	r, err := decodeRequest(body)
+	if err != nil {
+		return Record{}, err
+	}
+	return r.record(known)
+}
+
+// decodeRequest reads a body.
+func decodeRequest(body []byte) (Request, error) {
 	var r Record
 	err := decodeObject(body, func(name string, dec *json.Decoder) error {
+		if name == "idempotency_key" {
+			return decodeString(name, dec, &r.Key)
+		}
 		return decodePurgeField(name, dec, &r)
 	})
-	if err != nil {
-		return r, err
-	}
+	return Request{Site: r.Site, Scope: r.Scope, Targets: r.Targets, Mode: r.Mode, Key: r.Key}, err
+}
+
+// record checks a request and gives the record that it stands for.
+func (q *Request) record(known func(site string) bool) (Record, error) {
+	r := Record{Site: q.Site, Scope: q.Scope, Targets: q.Targets, Mode: q.Mode, Key: q.Key}
+	r.settle()
 	switch {
-	case r.Site == "":
-		return r, fieldError("site", "missing")
-	case !known(r.Site):
-		return r, fieldError("site", "no site is called %q", clip(r.Site))
 	case r.Scope == 0:
-		return r, fieldError("scope", "missing: want url, prefix, host, tag or all")
-	case r.Scope == ScopeAll && len(r.Targets) > 0:
-		return r, fieldError("targets", "scope all takes none: it covers the whole site")
-	case r.Scope != ScopeAll && len(r.Targets) == 0:
+		return r, fieldError("scope", "missing: want %s", scopesText)
+	case r.Site == "" && r.Scope != ScopeAll:
+		return r, fieldError("site", "missing")
+	case r.Scope != ScopeAll && !known(r.Site):
+		return r, fieldError("site", "no site is called %q", clip(r.Site))
+	case !r.Scope.takesTargets() && len(r.Targets) > 0:
+		return r, fieldError("targets", "scope %s takes none: it covers everything", q.Scope)
+	case r.Scope.takesTargets() && len(r.Targets) == 0:
 		return r, fieldError("targets", "missing: scope %s needs at least one", r.Scope)
+	}
+	if err := checkKey(r.Key); err != nil {
+		return r, fieldError("idempotency_key", "%v", err)
 	}
 	for i, text := range r.Targets {
 		t, err := canonicalTarget(r.Scope, text)
@@ -53,7 +77,21 @@ func ParseRequest(body []byte, known func(site string) bool) (Record, error) {
 		}
 		r.Targets[i] = t
 	}
+	if r.Scope == ScopeAsset {
+		assets := DefaultAssets()
+		r.Assets = &assets
+	}
 	return r, r.check()
+}
+
+func checkKey(key string) error {
+	if len(key) > IdempotencyKeyBytesMax {
+		return fmt.Errorf("longer than %d bytes", IdempotencyKeyBytesMax)
+	}
+	if strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return errors.New("must be printable ASCII")
+	}
+	return nil
 }
 
 // canonicalTarget gives the form in which a target is stored and compared: the

@@ -10,6 +10,19 @@ import (
 	"weir/purge"
 )
 
+func defaultAssets() *purge.Assets {
+	a := purge.DefaultAssets()
+	return &a
+}
+
+// Without a site, scope all is every site.
+func TestParseRequestOfEverySite(t *testing.T) {
+	r, err := purge.ParseRequest([]byte(`{"scope":"all"}`), known)
+	if err != nil || r.Scope != purge.ScopeAll || r.Site != "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func known(site string) bool { return site == "docs" }
 
 func TestParseRequest(t *testing.T) {
@@ -20,9 +33,15 @@ func TestParseRequest(t *testing.T) {
 		{"mode is hard by default", `{"site":"docs","scope":"url","targets":["/a"]}`,
 			purge.Record{Scope: purge.ScopeURL, Targets: []string{"/a"}}},
 		{"soft", `{"mode":"soft","site":"docs","scope":"all"}`,
-			purge.Record{Scope: purge.ScopeAll, Mode: purge.ModeSoft}},
+			purge.Record{Scope: purge.ScopeSite, Mode: purge.ModeSoft}},
 		{"all with an empty list", `{"site":"docs","scope":"all","targets":[]}`,
-			purge.Record{Scope: purge.ScopeAll}},
+			purge.Record{Scope: purge.ScopeSite}},
+		{"the whole of a site", `{"site":"docs","scope":"site"}`,
+			purge.Record{Scope: purge.ScopeSite}},
+		{"idempotency key", `{"site":"docs","scope":"site","idempotency_key":"release 17"}`,
+			purge.Record{Scope: purge.ScopeSite, Key: "release 17"}},
+		{"assets are named like URLs", `{"site":"docs","scope":"asset","targets":["https://A.example/app.3f9a.js","/b.js?v=2"]}`,
+			purge.Record{Scope: purge.ScopeAsset, Targets: []string{"//a.example/app.3f9a.js", "/b.js?v=2"}, Assets: defaultAssets()}},
 		{"RFC 3986 6.2.2.2 unreserved is decoded", `{"site":"docs","scope":"url","targets":["/%7Euser/%c3%a9?q=%7e"]}`,
 			purge.Record{Scope: purge.ScopeURL, Targets: []string{"/~user/%C3%A9?q=%7e"}}},
 		{"raw letters are encoded as clients do", `{"site":"docs","scope":"url","targets":["/é/a b"]}`,
@@ -67,10 +86,20 @@ func TestParseRequestNamesTheField(t *testing.T) {
 		return `{"site":"docs","scope":"host","targets":["a.example",` + string(quoted) + `]}`
 	}
 	for _, row := range []struct{ body, field, says string }{
-		{`{"scope":"all"}`, "site", "missing"},
+		{`{"scope":"site"}`, "site", "missing"},
+		{`{"scope":"url","targets":["/a"]}`, "site", "missing"},
 		{`{"site":"blog","scope":"all"}`, "site", "blog"},
 		{`{"site":"docs"}`, "scope", "missing"},
-		{`{"site":"docs","scope":"site"}`, "scope", "unknown scope"},
+		{`{"site":"docs","scope":"everything"}`, "scope", "unknown scope"},
+		{`{"site":"docs","scope":["url","tag"]}`, "scope", "a purge has one scope, so send a call for each"},
+		{`{"site":"docs","scope":"site","targets":["/a"]}`, "targets", "none"},
+		{`{"scope":"all","targets":["/a"]}`, "targets", "none"},
+		{`{"site":"docs","scope":"asset"}`, "targets", "missing"},
+		{target("asset", "app.js"), "targets[1]", "start"},
+		{target("asset", "/app.*.js"), "targets[1]", "wildcards"},
+		{`{"scope":"all","idempotency_key":"a\nb"}`, "idempotency_key", "printable"},
+		{`{"scope":"all","idempotency_key":"` + strings.Repeat("k", purge.IdempotencyKeyBytesMax+1) + `"}`, "idempotency_key", "longer"},
+		{`{"scope":"all","assets":{}}`, "assets", "unknown field"},
 		{`{"site":"docs","scope":"all","mode":"firm"}`, "mode", "hard or soft"},
 		{`{"site":"docs","scope":"all","targets":["/a"]}`, "targets", "none"},
 		{`{"site":"docs","scope":"tag"}`, "targets", "missing"},
@@ -124,6 +153,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte(`{"site":"docs","scope":"prefix","targets":["/a?","http://[::1]/"]}`))
 	f.Add([]byte(`{"site":"docs","scope":"host","targets":["A.example:80"]}`))
 	f.Add([]byte(`{"site":"docs","scope":"tag","targets":["a:b"]}`))
+	f.Add([]byte(`{"site":"docs","scope":"asset","targets":["/app.3f9a.js?v=1"],"idempotency_key":"k"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := purge.ParseRequest(body, known)
 		if err != nil {
@@ -147,7 +177,7 @@ func FuzzParseRequest(f *testing.F) {
 func checkCanonical(t *testing.T, scope purge.Scope, target string) {
 	t.Helper()
 	text := target
-	if scope == purge.ScopeURL || scope == purge.ScopePrefix {
+	if scope == purge.ScopeURL || scope == purge.ScopePrefix || scope == purge.ScopeAsset {
 		if host, whole := strings.CutPrefix(target, "//"); whole {
 			if name, _, _ := strings.Cut(host, "/"); strings.Contains(name, ":") {
 				host = "[" + name + "]" + host[len(name):]

@@ -15,17 +15,21 @@ import (
 //	{"site":"docs","scope":"url","targets":["/a","//h.example/b?c"],
 //	 "mode":"hard","who":"api 192.0.2.1","at":"2026-01-02T03:04:05.6Z"}
 //
-// targets is absent with scope all, site is "" in a distrust record. The
-// version is not in it: it is the message's sequence number in the log, and
+// targets is absent with scopes site and all, site is "" with scope all. Scope
+// asset has "assets":{"fingerprint_min":4,"segments":["v#"],"params":["v"]}, a
+// record asked for under an idempotency key "key":"token/what-the-client-gave".
+// The version is not in it: it is the message's sequence number in the log, and
 // the key in the journal. The decoder takes these fields only, each at most
-// once, in this spelling.
+// once, in this spelling. It reads scope all with a site as scope site.
 type wireRecord struct {
-	Site    string    `json:"site"`
-	Scope   Scope     `json:"scope"`
-	Targets []string  `json:"targets,omitempty"`
-	Mode    Mode      `json:"mode"`
-	Who     string    `json:"who"`
-	At      time.Time `json:"at"`
+	Site    string      `json:"site"`
+	Scope   Scope       `json:"scope"`
+	Targets []string    `json:"targets,omitempty"`
+	Assets  *wireAssets `json:"assets,omitempty"`
+	Mode    Mode        `json:"mode"`
+	Who     string      `json:"who"`
+	At      time.Time   `json:"at"`
+	Key     string      `json:"key,omitempty"`
 }
 
 // EncodeRecord gives r's encoding. ErrTooLarge when it exceeds RecordBytesMax;
@@ -38,7 +42,7 @@ func EncodeRecord(r Record) ([]byte, error) {
 	enc := json.NewEncoder(&b)
 	// Targets are full of & and =; escaping them for HTML would triple them.
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(wireRecord{r.Site, r.Scope, r.Targets, r.Mode, r.Who, r.At.UTC()})
+	err := enc.Encode(wireRecord{r.Site, r.Scope, r.Targets, (*wireAssets)(r.Assets), r.Mode, r.Who, r.At.UTC(), r.Key})
 	if err != nil {
 		return nil, fmt.Errorf("encode purge: %w", err)
 	}
@@ -55,8 +59,13 @@ func DecodeRecord(version uint64, body []byte) (Record, error) {
 	if len(body) > RecordBytesMax {
 		return r, fmt.Errorf("decode purge %d: %w: %d bytes", version, ErrTooLarge, len(body))
 	}
-	err := decodeObject(body, func(name string, dec *json.Decoder) error {
+	err := decodeObject(body, func(name string, dec *json.Decoder) (err error) {
 		switch name {
+		case "assets":
+			r.Assets, err = decodeAssets(dec)
+			return err
+		case "key":
+			return decodeString(name, dec, &r.Key)
 		case "who":
 			return decodeString(name, dec, &r.Who)
 		case "at":
@@ -66,6 +75,7 @@ func DecodeRecord(version uint64, body []byte) (Record, error) {
 		}
 	})
 	if err == nil {
+		r.settle()
 		err = r.check()
 	}
 	if err != nil {
@@ -80,14 +90,30 @@ func decodePurgeField(name string, dec *json.Decoder, r *Record) error {
 	case "site":
 		return decodeString(name, dec, &r.Site)
 	case "scope":
-		return decodeText(name, dec, &r.Scope)
+		return decodeScope(dec, &r.Scope)
 	case "mode":
 		return decodeText(name, dec, &r.Mode)
 	case "targets":
-		return decodeTargets(dec, &r.Targets)
+		return decodeStrings(name, TargetsMax, dec, &r.Targets)
 	default:
 		return fieldError(clip(name), "unknown field")
 	}
+}
+
+// decodeScope reads one scope. Who sends several learns what to do instead.
+func decodeScope(dec *json.Decoder, into *Scope) error {
+	t, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	text, is := t.(string)
+	if !is {
+		return fieldError("scope", "must be one of %s: a purge has one scope, so send a call for each", scopesText)
+	}
+	if err := into.UnmarshalText([]byte(text)); err != nil {
+		return fieldError("scope", "%v", err)
+	}
+	return nil
 }
 
 // Announcement is what a node tells control: it has applied every purge up to
@@ -206,22 +232,22 @@ func decodeText(name string, dec *json.Decoder, into interface{ UnmarshalText([]
 	return nil
 }
 
-// decodeTargets reads an array of strings and stops at the first one too many,
+// decodeStrings reads an array of strings and stops at the first one too many,
 // so that a body of four million empty strings costs no more than it should.
-func decodeTargets(dec *json.Decoder, into *[]string) error {
+func decodeStrings(name string, most int, dec *json.Decoder, into *[]string) error {
 	t, err := dec.Token()
 	if err != nil {
 		return err
 	}
 	if t != json.Delim('[') {
-		return fieldError("targets", "must be an array of strings")
+		return fieldError(name, "must be an array of strings")
 	}
 	for i := 0; dec.More(); i++ {
-		if i == TargetsMax {
-			return fieldError("targets", "more than %d: send them in several purges", TargetsMax)
+		if i == most {
+			return fieldError(name, "more than %d", most)
 		}
 		var s string
-		if err := decodeString(fmt.Sprintf("targets[%d]", i), dec, &s); err != nil {
+		if err := decodeString(fmt.Sprintf("%s[%d]", name, i), dec, &s); err != nil {
 			return err
 		}
 		*into = append(*into, s)

@@ -31,6 +31,36 @@ func TestRecordEncoding(t *testing.T) {
 	}
 }
 
+// A record of scope asset says by itself what versions look like, and one of a key
+// says which.
+func TestRecordOfAssetsAndKey(t *testing.T) {
+	r := purge.Record{
+		Version: 8, Site: "docs", Scope: purge.ScopeAsset, Targets: []string{"/app.3f9a.js"}, Who: "ci 192.0.2.1", At: moment,
+		Assets: &purge.Assets{FingerprintMin: 4, Segments: []string{"v#"}, Params: []string{"v"}}, Key: "ci/17",
+	}
+	body, err := purge.EncodeRecord(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"site":"docs","scope":"asset","targets":["/app.3f9a.js"],` +
+		`"assets":{"fingerprint_min":4,"segments":["v#"],"params":["v"]},"mode":"hard",` +
+		`"who":"ci 192.0.2.1","at":"2026-01-02T03:04:05.6Z","key":"ci/17"}`
+	if string(body) != want {
+		t.Errorf("encoding\n%s, want\n%s", body, want)
+	}
+	if got, err := purge.DecodeRecord(8, body); err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("decoded %+v, %v, want %+v", got, err, r)
+	}
+}
+
+// Logs and journals have records of the time when scope all was one site's.
+func TestAllOfOneSiteIsItsSite(t *testing.T) {
+	r, err := purge.DecodeRecord(1, []byte(`{"site":"docs","scope":"all","mode":"soft","who":"","at":"2026-01-02T03:04:05Z"}`))
+	if err != nil || r.Scope != purge.ScopeSite || r.Site != "docs" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestDecodeRecordRefuses(t *testing.T) {
 	for body, field := range map[string]string{
 		``:                                  "body",
@@ -58,6 +88,15 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		`{"site":"d","scope":"all","at":"yesterday"}`:      "at",
 		`{"site":"d","scope":"all","version":3}`:           "version",
 		`{"site":"d","scope":"all","targets":{"a":1}}`:     "targets",
+		`{"scope":"site"}`: "site",
+		`{"scope":"asset","site":"d","targets":["/a"]}`:                                "assets",
+		`{"scope":"url","site":"d","targets":["/a"],"assets":{"fingerprint_min":4}}`:   "assets",
+		`{"scope":"asset","site":"d","targets":["/a"],"assets":{"fingerprint_min":3}}`: "assets",
+		`{"scope":"asset","site":"d","targets":["/a"],"assets":{"params":["a="]}}`:     "assets",
+		`{"scope":"asset","site":"d","targets":["/a"],"assets":7}`:                     "assets",
+		`{"scope":"asset","site":"d","targets":["/a"],"assets":{"names":[]}}`:          "assets",
+		`{"scope":"asset","site":"d","targets":["a"],"assets":{"fingerprint_min":4}}`:  "targets[0]",
+		`{"scope":"all","key":7}`: "key",
 	} {
 		_, err := purge.DecodeRecord(1, []byte(body))
 		var refused *purge.FieldError
@@ -121,6 +160,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(`{"site":"docs","scope":"url","targets":["/a","//h/b"],"mode":"hard","who":"w","at":"2026-01-02T03:04:05.6Z"}`))
 	f.Add([]byte(`{"site":"","scope":"all"}`))
 	f.Add([]byte(`{"site":"d","scope":"tag","targets":["\ud800"]}`))
+	f.Add([]byte(`{"site":"d","scope":"asset","targets":["/a"],"assets":{"fingerprint_min":4,"segments":["v#"],"params":["v"]},"key":"k"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := purge.DecodeRecord(3, body)
 		if err != nil {
@@ -135,7 +175,8 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		back, err := purge.DecodeRecord(3, again)
 		if err != nil || back.Site != r.Site || back.Scope != r.Scope || back.Mode != r.Mode ||
-			!reflect.DeepEqual(back.Targets, r.Targets) || !back.At.Equal(r.At) {
+			back.Key != r.Key ||
+			!reflect.DeepEqual(back.Targets, r.Targets) || !reflect.DeepEqual(back.Assets, r.Assets) || !back.At.Equal(r.At) {
 			t.Fatalf("%+v came back as %+v, %v", r, back, err)
 		}
 	})

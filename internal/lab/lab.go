@@ -427,7 +427,7 @@ func (l *Lab) purgeChanged(ctx context.Context) error {
 	defer cancel()
 	request := purge.Request{Site: siteName, Scope: purge.ScopeURL, Targets: l.changed}
 	if len(l.changed) > purge.TargetsMax {
-		request.Scope, request.Targets = purge.ScopeAll, nil
+		request.Scope, request.Targets = purge.ScopeSite, nil
 	}
 	_, err := client.Wait(ctx, request, readyTimeout)
 	return err

@@ -289,7 +289,7 @@ func TestPurges(t *testing.T) {
 		{purge.ScopeURL, []string{"http://" + other + "/a.txt"}, []string{other + " /a.txt"}, []string{"/a.txt"}},
 		{purge.ScopePrefix, []string{"/img/"}, []string{"/img/1.png", "/img/2.png"}, []string{"/a.txt"}},
 		{purge.ScopeHost, []string{other}, []string{other + " /a.txt"}, []string{"/a.txt"}},
-		{purge.ScopeAll, nil, []string{"/a.txt", "/b.txt", "/img/1.png", other + " /a.txt"}, nil},
+		{purge.ScopeSite, nil, []string{"/a.txt", "/b.txt", "/img/1.png", other + " /a.txt"}, nil},
 	} {
 		warm := append(append([]string{}, test.gone...), test.kept...)
 		for _, c := range all {

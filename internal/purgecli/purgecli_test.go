@@ -144,14 +144,14 @@ func TestEveryNodeConfirms(t *testing.T) {
 
 func TestOneNodeIsAway(t *testing.T) {
 	client := control(t, []string{"ams", "sin"}, []string{"ams"})
-	o := Options{Client: client, Site: "docs", Scope: purge.ScopeAll, Wait: true, Timeout: time.Second}
+	o := Options{Client: client, Site: "docs", Scope: purge.ScopeSite, Wait: true, Timeout: time.Second}
 	var out bytes.Buffer
 	err := Run(t.Context(), o, &out)
 	if !errors.Is(err, purge.ErrMissing) || !strings.Contains(err.Error(), "from sin (") || strings.Contains(err.Error(), "ams") {
 		t.Errorf("error %v, want one that names sin", err)
 	}
 	if !regexp.MustCompile(`(?m)^ams +1 +\d+\.\d$`).Match(out.Bytes()) ||
-		!strings.Contains(out.String(), "purge 1 (docs: all, hard) is accepted, and confirmed by 1 of 2 nodes within 1s\n") {
+		!strings.Contains(out.String(), "purge 1 (docs: site, hard) is accepted, and confirmed by 1 of 2 nodes within 1s\n") {
 		t.Errorf("printed %q", out.String())
 	}
 
@@ -200,11 +200,11 @@ func TestRefusals(t *testing.T) {
 		{"bad target", Options{Client: client, Site: "docs", Scope: purge.ScopeURL, Targets: []string{"/a", "b"}},
 			[]string{"400", "must be a path", `(targets[1] is "b")`}},
 		{"no target", Options{Client: client, Site: "docs", Scope: purge.ScopeURL}, []string{"400", "targets: missing"}},
-		{"unknown site", Options{Client: client, Site: "blog", Scope: purge.ScopeAll, Wait: true},
+		{"unknown site", Options{Client: client, Site: "blog", Scope: purge.ScopeSite, Wait: true},
 			[]string{"purge blog", "400", `site: no site is called "blog"`}},
-		{"long wait", Options{Client: client, Site: "docs", Scope: purge.ScopeAll, Wait: true, Timeout: time.Hour},
+		{"long wait", Options{Client: client, Site: "docs", Scope: purge.ScopeSite, Wait: true, Timeout: time.Hour},
 			[]string{"400", "timeout: must be", "at most 1m"}},
-		{"wrong token", Options{Client: stranger, Site: "docs", Scope: purge.ScopeAll, Wait: true}, []string{"401", "bearer token"}},
+		{"wrong token", Options{Client: stranger, Site: "docs", Scope: purge.ScopeSite, Wait: true}, []string{"401", "bearer token"}},
 	} {
 		var out bytes.Buffer
 		err := Run(t.Context(), test.o, &out)
@@ -230,7 +230,7 @@ func TestFieldThatTheMessageDoesNotName(t *testing.T) {
 		_, _ = io.WriteString(w, `{"error":"too long","field":"site"}`)
 	}))
 	defer server.Close()
-	o := Options{Client: purge.Client{URL: server.URL, HTTP: server.Client()}, Site: "docs", Scope: purge.ScopeAll}
+	o := Options{Client: purge.Client{URL: server.URL, HTTP: server.Client()}, Site: "docs", Scope: purge.ScopeSite}
 	if err := Run(t.Context(), o, io.Discard); err == nil || !strings.HasSuffix(err.Error(), "too long (field site)") {
 		t.Errorf("error %v", err)
 	}
@@ -239,7 +239,7 @@ func TestFieldThatTheMessageDoesNotName(t *testing.T) {
 func TestControlIsAway(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	o := Options{Client: purge.Client{URL: server.URL}, Site: "docs", Scope: purge.ScopeAll, Wait: true}
+	o := Options{Client: purge.Client{URL: server.URL}, Site: "docs", Scope: purge.ScopeSite, Wait: true}
 	if err := Run(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "call control") {
 		t.Errorf("error %v", err)
 	}

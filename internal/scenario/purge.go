@@ -26,7 +26,10 @@ func (s *script) purge(a *args) (string, error) {
 	s.cluster.used = true
 	body := []byte(a.data.Input)
 	if len(body) == 0 {
-		fields := map[string]any{"site": a.text("site", siteName), "scope": a.text("scope", ""), "mode": a.text("mode", "hard")}
+		fields := map[string]any{"scope": a.text("scope", ""), "mode": a.text("mode", "hard")}
+		if site := a.text("site", siteName); fields["scope"] != "all" || site != siteName {
+			fields["site"] = site
+		}
 		if targets := a.list("targets"); len(targets) > 0 {
 			fields["targets"] = targets
 		}

@@ -21,7 +21,7 @@ func TestLinkDelaysDropsAndCuts(t *testing.T) {
 		}
 		defer feed.Close()
 		add := func() {
-			if _, err := log.Append(t.Context(), purge.Record{Site: "docs", Scope: purge.ScopeAll, At: time.Now()}); err != nil {
+			if _, err := log.Append(t.Context(), purge.Record{Site: "docs", Scope: purge.ScopeSite, At: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
 		}

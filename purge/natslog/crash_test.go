@@ -155,7 +155,7 @@ func TestWaitForReceiptsOverTheAPI(t *testing.T) {
 		t.Errorf("seen %v, want both nodes", seen)
 	}
 	lax.stop()
-	result, err := client.Wait(t.Context(), purge.Request{Site: "docs", Scope: purge.ScopeAll}, 300*time.Millisecond)
+	result, err := client.Wait(t.Context(), purge.Request{Site: "docs", Scope: purge.ScopeSite}, 300*time.Millisecond)
 	if err == nil || len(result.Missing) != 1 || result.Missing[0] != "lax" || result.Version != 21 {
 		t.Errorf("result %+v, %v; want lax missing", result, err)
 	}
