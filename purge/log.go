@@ -32,3 +32,13 @@ type Feed interface {
 	// Close ends the feed and waits for what it started.
 	Close()
 }
+
+// History is a log as control reads it for people.
+type History interface {
+	// State is that of Source.
+	State(ctx context.Context) (LogState, error)
+	// Scan hands each the records of the versions from first to last, upwards
+	// or, where first is the greater, downwards, until it says false. Versions
+	// that the log does not have are left out.
+	Scan(ctx context.Context, first, last uint64, each func(Record) bool) error
+}

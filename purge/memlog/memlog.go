@@ -55,7 +55,8 @@ func (l *Log) wake() {
 // last is the newest version. mu is held.
 func (l *Log) last() uint64 { return l.first + uint64(len(l.entries)) - 1 }
 
-// Append gives r the next version.
+// Append gives r the next version. Where the log has a record of the same Key,
+// it answers that one's, with purge.ErrRepeated.
 func (l *Log) Append(_ context.Context, r purge.Record) (uint64, error) {
 	if _, err := purge.EncodeRecord(r); err != nil {
 		return 0, err
@@ -65,10 +66,60 @@ func (l *Log) Append(_ context.Context, r purge.Record) (uint64, error) {
 	if l.down {
 		return 0, fmt.Errorf("memlog: %w", purge.ErrUnavailable)
 	}
+	if version := l.keyed(r.Key); version > 0 {
+		return version, fmt.Errorf("memlog: %w", purge.ErrRepeated)
+	}
 	r.Version = l.last() + 1
 	l.entries = append(l.entries, entry{record: r, at: time.Now()})
 	l.wake()
 	return r.Version, nil
+}
+
+// keyed is the version that has a key; 0 if there is none. mu is held.
+func (l *Log) keyed(key string) uint64 {
+	for _, e := range l.entries {
+		if key != "" && e.record.Key == key {
+			return e.record.Version
+		}
+	}
+	return 0
+}
+
+// State gives the log's identity and ends.
+func (l *Log) State(context.Context) (purge.LogState, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return purge.LogState{}, fmt.Errorf("memlog: %w", purge.ErrUnavailable)
+	}
+	return purge.LogState{Epoch: l.epoch, First: l.first, Last: l.last()}, nil
+}
+
+// Scan reads records, as purge.History says.
+func (l *Log) Scan(_ context.Context, first, last uint64, each func(purge.Record) bool) error {
+	for v := first; ; {
+		r, there, err := l.record(v)
+		if err != nil || there && !each(r) || v == last {
+			return err
+		}
+		if first > last {
+			v--
+		} else {
+			v++
+		}
+	}
+}
+
+func (l *Log) record(version uint64) (r purge.Record, there bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return r, false, fmt.Errorf("memlog: %w", purge.ErrUnavailable)
+	}
+	if version < l.first || version > l.last() || l.entries[version-l.first].removed {
+		return r, false, nil
+	}
+	return l.entries[version-l.first].record, true, nil
 }
 
 // SetDown makes Append and every link fail, or work again.

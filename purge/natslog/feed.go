@@ -171,13 +171,7 @@ func (f *feed) take(batch []purge.Record, m *nats.Msg) ([]purge.Record, error) {
 	if f.delivered++; meta.Sequence.Consumer != f.delivered {
 		return batch, errLost
 	}
-	r, err := purge.DecodeRecord(meta.Sequence.Stream, m.Data)
-	if err != nil {
-		// Written by a newer control, or by somebody else: whatever it was
-		// meant to purge, this covers it.
-		r = purge.Distrust(meta.Sequence.Stream, "record in the log cannot be read")
-	}
-	return append(batch, r), nil
+	return append(batch, decode(meta.Sequence.Stream, m.Data)), nil
 }
 
 // control answers a request of the broker's flow control, which waits until

@@ -1,9 +1,12 @@
 package natslog
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -16,11 +19,15 @@ import (
 )
 
 // Names in NATS. A purge is a message on weir.purges.<site> in the stream; its
-// version is its sequence number there. An announcement is a message on
-// weir.nodes.<node>, which nobody stores.
+// version is its sequence number there. One with an idempotency key is on
+// weir.purges.=key.<hash of it> instead, which no other may be on: the stream
+// itself refuses the second, whichever control it comes from, for as long as it
+// has the first. An announcement is a message on weir.nodes.<node>, which nobody
+// stores.
 const (
 	StreamName    = "WEIR_PURGES"
 	subjectPurges = "weir.purges."
+	subjectKeys   = subjectPurges + "=key."
 	subjectNodes  = "weir.nodes."
 	metadataEpoch = "weir-epoch"
 )
@@ -29,7 +36,8 @@ const (
 type Options struct {
 	// AgeMax is how long a purge stays in the log. Default 30 days.
 	AgeMax time.Duration
-	// BytesMax bounds the log. Default 1 GiB.
+	// BytesMax bounds the log, and with it what the server remembers of
+	// idempotency keys. Default 1 GiB.
 	BytesMax int64
 	// Replicas is the number of servers, of a cluster, that keep it. Default 1.
 	Replicas int
@@ -124,7 +132,7 @@ func (l *Log) State(ctx context.Context) (purge.LogState, error) {
 // It repeats what was not confirmed until ctx ends, under one message ID, so
 // that r gets one version however often it arrives. purge.ErrUnavailable when
 // no attempt can have been accepted, purge.ErrUnconfirmed when one may have
-// been.
+// been; purge.ErrRepeated, with its version, when the log has a record of r.Key.
 func (l *Log) Append(ctx context.Context, r purge.Record) (uint64, error) {
 	body, err := purge.EncodeRecord(r)
 	if err != nil {
@@ -133,10 +141,17 @@ func (l *Log) Append(ctx context.Context, r purge.Record) (uint64, error) {
 	id := rand.Text()
 	verdict := purge.ErrUnavailable
 	for {
-		ack, err := l.attempt(ctx, r.Site, id, body)
+		ack, err := l.attempt(ctx, &r, id, body)
 		switch {
 		case err == nil:
 			return ack.Sequence, nil
+		case isTaken(err):
+			// Where it cannot be read yet, another attempt finds out more.
+			if version, own := l.keyed(ctx, r.Key, body); own {
+				return version, nil
+			} else if version > 0 {
+				return version, fmt.Errorf("append to purge log: %w", purge.ErrRepeated)
+			}
 		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
 			return 0, fmt.Errorf("append to purge log: %w: %w", purge.ErrTooLarge, err)
 		case !unsent(err):
@@ -152,11 +167,82 @@ func (l *Log) Append(ctx context.Context, r purge.Record) (uint64, error) {
 	}
 }
 
-func (l *Log) attempt(ctx context.Context, site, id string, body []byte) (*jetstream.PubAck, error) {
+func (l *Log) attempt(ctx context.Context, r *purge.Record, id string, body []byte) (*jetstream.PubAck, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	m := &nats.Msg{Subject: subjectPurges + token(site), Data: body}
-	return l.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(StreamName))
+	m := &nats.Msg{Subject: subjectPurges + token(r.Site), Data: body}
+	options := []jetstream.PublishOpt{jetstream.WithExpectStream(StreamName)}
+	if r.Key == "" {
+		options = append(options, jetstream.WithMsgID(id))
+	} else {
+		// Without a message ID, since the stream looks at the subject first: a
+		// second attempt finds the first one there.
+		m.Subject = subjectOfKey(r.Key)
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	return l.js.PublishMsg(ctx, m, options...)
+}
+
+func subjectOfKey(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return subjectKeys + hex.EncodeToString(sum[:16])
+}
+
+// isTaken says whether the stream refused a record because it has one of its
+// key; a stream of several servers has another code for it.
+func isTaken(err error) bool {
+	refused := new(jetstream.APIError)
+	return errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// keyed finds the record that has a key, 0 where that cannot be had, and says
+// whether it is the one that is being appended: an attempt of it that was not
+// confirmed has arrived after all.
+func (l *Log) keyed(ctx context.Context, key string, body []byte) (version uint64, own bool) {
+	s, err := l.js.Stream(ctx, StreamName)
+	if err != nil {
+		return 0, false
+	}
+	m, err := s.GetLastMsgForSubject(ctx, subjectOfKey(key))
+	if err != nil {
+		return 0, false
+	}
+	return m.Sequence, bytes.Equal(m.Data, body)
+}
+
+// Scan reads records, as purge.History says; one that cannot be read is shown as
+// nodes take it, as a purge of everything.
+func (l *Log) Scan(ctx context.Context, first, last uint64, each func(purge.Record) bool) error {
+	s, err := l.js.Stream(ctx, StreamName)
+	if err != nil {
+		return fmt.Errorf("read purge log: %w", err)
+	}
+	for v := first; ; {
+		m, err := s.GetMsg(ctx, v)
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return fmt.Errorf("read purge %d: %w", v, err)
+		}
+		if err == nil && !each(decode(v, m.Data)) || v == last {
+			return nil
+		}
+		if first > last {
+			v--
+		} else {
+			v++
+		}
+	}
+}
+
+// decode reads a message of the stream. What cannot be read was written by a
+// newer control, or by somebody else: whatever it was meant to purge, a distrust
+// of everything covers it.
+func decode(version uint64, body []byte) purge.Record {
+	r, err := purge.DecodeRecord(version, body)
+	if err != nil {
+		return purge.Distrust(version, "record in the log cannot be read")
+	}
+	return r
 }
 
 // unsent says whether an error of a publication means that no stream has, or
