@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -32,9 +33,13 @@ type Client struct {
 // Result is what became of a purge.
 type Result struct {
 	Version uint64
+	// Repeated says that the idempotency key had this version already.
+	Repeated bool
 	// Nodes are the receipts, in the order in which they came. Only Watch and
 	// Wait have them.
 	Nodes []Receipt
+	// Pending are the nodes that had not confirmed when enough others had.
+	Pending []string
 	// Missing are the nodes that did not confirm in time.
 	Missing []string
 }
@@ -44,7 +49,7 @@ type RefusedError struct {
 	Status     int    // the HTTP status
 	Message    string // what is wrong
 	Field      string // which field or parameter, or ""
-	RetryAfter string // of a 503, in seconds, or ""
+	RetryAfter string // of a 429 or 503, in seconds, or ""
 }
 
 // Error gives status and message.
@@ -63,14 +68,20 @@ func (c *Client) Purge(ctx context.Context, r Request) (Result, error) {
 	if err := decodeAnswer(resp, &a); err != nil {
 		return Result{}, err
 	}
-	return Result{Version: a.Version}, nil
+	return Result{Version: a.Version, Repeated: a.Repeated}, nil
 }
 
 // Watch returns once every node has applied the purge, and calls each with
 // every receipt as it comes. After timeout, at most 60 s, it returns what there
 // is, with ErrMissing.
 func (c *Client) Watch(ctx context.Context, r Request, timeout time.Duration, each func(Receipt)) (Result, error) {
-	query := url.Values{"wait": {"all"}, "timeout": {timeout.String()}}.Encode()
+	return c.WatchFor(ctx, r, "all", timeout, each)
+}
+
+// WatchFor is Watch that waits for "all" nodes, a "quorum" of them, or those
+// named, with commas between.
+func (c *Client) WatchFor(ctx context.Context, r Request, whom string, timeout time.Duration, each func(Receipt)) (Result, error) {
+	query := url.Values{"wait": {whom}, "timeout": {timeout.String()}}.Encode()
 	resp, err := c.post(ctx, r, query, ndjson)
 	if err != nil {
 		return Result{}, err
@@ -96,6 +107,43 @@ func (c *Client) Nodes(ctx context.Context) ([]NodeStatus, error) {
 		return nil, err
 	}
 	return a.Nodes, nil
+}
+
+// Progress gives a purge and how far each node is with it.
+func (c *Client) Progress(ctx context.Context, version uint64) (p Progress, err error) {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/purges/"+strconv.FormatUint(version, 10), nil, "application/json")
+	if err != nil {
+		return p, err
+	}
+	defer resp.Body.Close()
+	return p, decodeAnswer(resp, &p)
+}
+
+// Newest gives the page of the log below a version, newest first; before 0 is
+// the first page, limit 0 the default.
+func (c *Client) Newest(ctx context.Context, before uint64, limit int) (Page, error) {
+	values := url.Values{}
+	if before > 0 {
+		values.Set("before", strconv.FormatUint(before, 10))
+	}
+	return c.page(ctx, values, limit)
+}
+
+// After gives the page of the log above a version, oldest first.
+func (c *Client) After(ctx context.Context, version uint64, limit int) (Page, error) {
+	return c.page(ctx, url.Values{"after": {strconv.FormatUint(version, 10)}}, limit)
+}
+
+func (c *Client) page(ctx context.Context, values url.Values, limit int) (p Page, err error) {
+	if limit > 0 {
+		values.Set("limit", strconv.Itoa(limit))
+	}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/purges?"+values.Encode(), nil, "application/json")
+	if err != nil {
+		return p, err
+	}
+	defer resp.Body.Close()
+	return p, decodeAnswer(resp, &p)
 }
 
 func (c *Client) post(ctx context.Context, r Request, query, accept string) (*http.Response, error) {
@@ -139,8 +187,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, accep
 	return nil, refused
 }
 
-// answerBytesMax bounds an answer: receipts of many thousand nodes.
-const answerBytesMax = 4 << 20
+// answerBytesMax bounds an answer: receipts of many thousand nodes, or a page of
+// purges with ten targets each.
+const answerBytesMax = 64 << 20
 
 func decodeAnswer(resp *http.Response, into any) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, answerBytesMax)).Decode(into); err != nil {
@@ -171,11 +220,12 @@ func readLines(body io.Reader, each func(Receipt)) (Result, error) {
 			result.Nodes = append(result.Nodes, r)
 			each(r)
 		case line.Nodes == nil:
-			result.Version = line.Version
+			result.Version, result.Repeated = line.Version, line.Repeated
 		case len(line.Missing) > 0:
 			result.Missing = line.Missing
 			return result, fmt.Errorf("%w: %s", ErrMissing, strings.Join(line.Missing, ", "))
 		default:
+			result.Pending = line.Pending
 			return result, nil
 		}
 	}

@@ -84,6 +84,38 @@ type NodeStatus struct {
 	Seen time.Time `json:"seen,omitzero"`
 }
 
+// NodeReceipt is how far one node is with a purge.
+type NodeReceipt struct {
+	Node    string `json:"node"`
+	Applied bool   `json:"applied"` // the purge is in force there
+	// Version is the newest that the node said it has applied.
+	Version uint64 `json:"version"`
+	// MS is as in Receipt.
+	MS *float64 `json:"ms,omitempty"`
+	// Lag is how many versions the node is behind the newest of the log.
+	Lag uint64 `json:"lag"`
+	// Seen is when it was last heard of; zero for never.
+	Seen time.Time `json:"seen,omitzero"`
+}
+
+// Receipts says of every expected node how far it is with a version; newest is
+// that of the log.
+func (n *Nodes) Receipts(version, newest uint64) []NodeReceipt {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := make([]NodeReceipt, len(n.Names))
+	for i, name := range n.Names {
+		node := &n.nodes[i]
+		list[i] = NodeReceipt{
+			Node: name, Applied: node.most >= version, Version: node.most, Lag: newest - min(newest, node.most), Seen: node.seen,
+		}
+		if list[i].Applied {
+			list[i].MS = n.elapsed(version, i)
+		}
+	}
+	return list
+}
+
 // Accepted notes when control gave the purge to the log.
 func (n *Nodes) Accepted(version uint64, at time.Time) {
 	n.mu.Lock()
@@ -164,6 +196,16 @@ func (n *Nodes) Wait(ctx context.Context, version uint64, names []string) (confi
 // Watch is Wait that hands over each receipt as it comes, to a function that
 // may block; the others then come after it.
 func (n *Nodes) Watch(ctx context.Context, version uint64, names []string, each func(Receipt)) (confirmed []Receipt, missing []string) {
+	enough := len(names)
+	if names == nil {
+		enough = len(n.Names)
+	}
+	return n.WatchEnough(ctx, version, names, enough, each)
+}
+
+// WatchEnough is Watch that ends once enough of the named nodes have applied the
+// version; missing are then the others.
+func (n *Nodes) WatchEnough(ctx context.Context, version uint64, names []string, enough int, each func(Receipt)) (confirmed []Receipt, missing []string) {
 	missing = slices.Clone(names)
 	if names == nil {
 		missing = slices.Clone(n.Names)
@@ -179,8 +221,11 @@ func (n *Nodes) Watch(ctx context.Context, version uint64, names []string, each 
 			missing = slices.DeleteFunc(missing, func(name string) bool { return name == r.Node })
 			each(r)
 		}
-		if len(missing) == 0 {
+		switch {
+		case len(missing) == 0:
 			return confirmed, nil
+		case len(confirmed) >= enough:
+			return confirmed, missing
 		}
 		select {
 		case <-changed:

@@ -76,15 +76,15 @@ func TestParseRequest(t *testing.T) {
 	}
 }
 
+// twoTargets is a body whose second target is the one to be looked at.
+func twoTargets(scope, first, second string) string {
+	quoted, _ := json.Marshal([]string{first, second})
+	return `{"site":"docs","scope":"` + scope + `","targets":` + string(quoted) + `}`
+}
+
 func TestParseRequestNamesTheField(t *testing.T) {
-	target := func(scope, target string) string {
-		quoted, _ := json.Marshal(target)
-		return `{"site":"docs","scope":"` + scope + `","targets":["/fine",` + string(quoted) + `]}`
-	}
-	host := func(target string) string {
-		quoted, _ := json.Marshal(target)
-		return `{"site":"docs","scope":"host","targets":["a.example",` + string(quoted) + `]}`
-	}
+	target := func(scope, target string) string { return twoTargets(scope, "/fine", target) }
+	host := func(target string) string { return twoTargets("host", "a.example", target) }
 	for _, row := range []struct{ body, field, says string }{
 		{`{"scope":"site"}`, "site", "missing"},
 		{`{"scope":"url","targets":["/a"]}`, "site", "missing"},

@@ -196,9 +196,11 @@ func (o *Options) explain(err error) error {
 
 // resultJSON is a purge.Result in the words of the API.
 type resultJSON struct {
-	Version uint64          `json:"version"`
-	Nodes   []purge.Receipt `json:"nodes,omitempty"`
-	Missing []string        `json:"missing,omitempty"`
+	Version  uint64          `json:"version"`
+	Repeated bool            `json:"repeated,omitempty"`
+	Nodes    []purge.Receipt `json:"nodes,omitempty"`
+	Pending  []string        `json:"pending,omitempty"`
+	Missing  []string        `json:"missing,omitempty"`
 }
 
 func printJSON(w io.Writer, result purge.Result) error {
