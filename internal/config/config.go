@@ -51,6 +51,8 @@ type Config struct {
 	TLS     *TLS      `yaml:"tls"` // for PoPs without one of their own; may be nil
 	Sites   []*Site   `yaml:"sites"`
 	Limits  Limits    `yaml:"limits"`
+
+	PurgeMethod PurgeMethod `yaml:"purge_method"`
 }
 
 // Default returns a Config with every default filled in, and without router,
@@ -136,7 +138,7 @@ func (c *Config) check(root spot) {
 		root.field("cdn_loop").bad(fmt.Sprintf("cdn_loop %q is not a name", c.CDNLoop), "write a name or a host, such as cdn.example.com")
 	}
 	c.Tokens.check(root.field("tokens"))
-	c.Control.check(root.field("control"))
+	c.Control.check(root.field("control"), c.siteNames())
 	if c.Router != nil {
 		c.Router.check(root.field("router"))
 	}
@@ -182,6 +184,14 @@ func (c *Config) checkNames(root spot) {
 	for i, s := range c.Sites {
 		sites.add(root.field("sites").item(i).field("name"), s.Name)
 	}
+}
+
+func (c *Config) siteNames() []string {
+	all := make([]string, len(c.Sites))
+	for i, s := range c.Sites {
+		all[i] = s.Name
+	}
+	return all
 }
 
 // NodeDir is the folder in which the node of that name keeps its files. It

@@ -41,6 +41,8 @@ type Policy struct {
 	Key            Key  `yaml:"key"`              // what of a request is in its key
 	KeyIgnoreQuery bool `yaml:"key_ignore_query"` // short for key: {query: none}; false
 
+	Assets Assets `yaml:"assets"` // what versions in URLs look like, for purges of scope asset
+
 	ShareSetCookie bool     `yaml:"share_set_cookie"` // store what sets a cookie on the terms of anything else, RFC 9111 7.3; false
 	Obey           []string `yaml:"obey"`             // which directives of a client count, RFC 9111 5.2.1; no-store, only-if-cached
 	Languages      []string `yaml:"languages"`        // what the site has, best first: Accept-Language is reduced to one of them; none
@@ -60,6 +62,7 @@ func DefaultPolicy(o Origin) Policy {
 		HeuristicMax: Duration(24 * time.Hour), StaleIfError: Duration(time.Hour), Key: Key{Query: "all"},
 		Compress: slices.Clone(codings), CompressMin: 1 << 10, CompressMax: 10 << 20,
 	}
+	p.Assets.setDefaults()
 	if o.HTTP == nil {
 		p.DefaultTTL, p.NegativeTTL = Duration(10*time.Minute), Duration(10*time.Second)
 		p.Index, p.NotFound, p.SlashRedirect = "index.html", "/404.html", true
@@ -125,6 +128,7 @@ var codings = []string{"zstd", "br", "gzip"}
 func (p *Policy) check(at spot) {
 	p.checkCompress(at)
 	p.Key.check(at.field("key"))
+	p.Assets.check(at.field("assets"))
 	if query := at.field("key").field("query"); p.KeyIgnoreQuery && query.given() && p.Key.Query != "none" {
 		query.bad(fmt.Sprintf("query is %s, and key_ignore_query, which means none, is true on line %d", p.Key.Query, at.field("key_ignore_query").line()),
 			"remove one of the two")

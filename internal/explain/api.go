@@ -34,8 +34,8 @@ type APIOptions struct {
 
 // API answers GET /v1/explain. It checks no token: purge.API does, in front of
 // it. Every answer is JSON: 200 with a Result, also where nodes are missing; 400
-// with what is wrong with the query and where; 404 with the hosts that there
-// are; 429 while too many calls wait.
+// with what is wrong with the query and where; 403 where the token is not for the
+// site; 404 with the hosts that there are; 429 while too many calls wait.
 //
 //	GET /v1/explain?url=https://host/path?query&header=Accept-Language:de&pop=fra&timeout=2s
 type API struct {
@@ -72,6 +72,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Error: fmt.Sprintf("url: no site answers for the host %q: there are %s", q.Host, strings.Join(a.Hosts, ", ")),
 			Field: "url", Hosts: a.Hosts,
 		})
+		return
+	}
+	if !purge.PermitsSite(r.Context(), site.Name) {
+		write(w, http.StatusForbidden, refusal{Error: fmt.Sprintf("the token is not for site %q", site.Name), Field: "url"})
 		return
 	}
 	nodes, err := a.choose(q.pop)

@@ -161,6 +161,7 @@ func TestClient(t *testing.T) {
 	front, err := purge.NewAPI(purge.APIOptions{
 		Sites: []string{"docs"}, Token: "open sesame", Nodes: purge.NewNodes(purge.NodesOptions{}), Explain: a,
 		Append: func(context.Context, purge.Record) (uint64, error) { return 0, purge.ErrUnavailable },
+		Tokens: []purge.Token{{Name: "blog", Hash: purge.HashToken("blog-secret"), Sites: []string{"blog"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +190,10 @@ func TestClient(t *testing.T) {
 	o.Query.PoP = "atlantis"
 	if err := Run(t.Context(), o, &out); !errors.As(err, &refused) || refused.Status != 400 || refused.Field != "pop" {
 		t.Errorf("unknown PoP: %v", err)
+	}
+	o.Query.PoP, o.Client.Token = "", "blog-secret"
+	if err := Run(t.Context(), o, &out); !errors.As(err, &refused) || refused.Status != 403 || !strings.Contains(err.Error(), `not for site "docs"`) {
+		t.Errorf("token of another site: %v", err)
 	}
 	o.Client.Token = "guess"
 	if err := Run(t.Context(), o, &out); !errors.As(err, &refused) || refused.Status != 401 || strings.Contains(err.Error(), "guess") {

@@ -27,6 +27,8 @@ type Control struct {
 	broker    *natslog.Broker
 	conn      *nats.Conn
 	nodes     *purge.Nodes
+	api       *purge.API
+	name      string
 	listener  net.Listener
 	handler   http.Handler
 	telemetry *telemetry.Telemetry
@@ -38,7 +40,7 @@ const controlStartTimeout = 10 * time.Second
 // StartControl starts the log's broker and binds the API's socket.
 func StartControl(ctx context.Context, c *config.Config, env Env) (_ *Control, err error) {
 	name := c.Control.Name
-	k := &Control{log: cmp.Or(env.Log, slog.Default()).With("node", name)}
+	k := &Control{name: name, log: cmp.Or(env.Log, slog.Default()).With("node", name)}
 	defer func() {
 		if err != nil {
 			k.close()
@@ -79,23 +81,23 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	k.nodes = purge.NewNodes(purge.NodesOptions{Names: storingNodes(c), Epoch: state.Epoch})
-	sites := make([]string, len(c.Sites))
-	for i, s := range c.Sites {
-		sites[i] = s.Name
-	}
 	explains, err := k.explains(c)
 	if err != nil {
 		return err
 	}
-	api, err := purge.NewAPI(purge.APIOptions{
-		Sites: sites, Token: string(c.Tokens.API), Append: log.Append, Nodes: k.nodes, Explain: explains, Log: k.log,
-	})
+	options, err := purgeOptions(c)
 	if err != nil {
 		return err
 	}
-	k.publish(c, api)
+	options.Append, options.History, options.Nodes, options.Explain, options.Log = log.Append, log, k.nodes, explains, k.log
+	if k.api, err = purge.NewAPI(options); err != nil {
+		return err
+	}
+	k.publish(c, k.api)
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", k.telemetry.Internal(api))
+	for _, path := range []string{"/v1/", "/service/", "/client/v4/"} {
+		mux.Handle(path, k.telemetry.Internal(k.api))
+	}
 	mux.Handle("/", k.telemetry.Handler())
 	k.handler = mux
 	return nil
@@ -141,7 +143,10 @@ func (k *Control) publish(c *config.Config, api *purge.API) {
 		k.telemetry.Gauge(name, metric, help, func() float64 { return float64(read(api.Stats())) })
 	}
 	count("weir_purges_accepted_total", "Purges accepted.", func(s purge.APIStats) uint64 { return s.Accepted })
-	count("weir_purge_calls_refused_total", "API calls answered 400, 404, 405 or 413.", func(s purge.APIStats) uint64 { return s.Refused })
+	count("weir_purges_repeated_total", "Purges whose idempotency key had a version already.", func(s purge.APIStats) uint64 { return s.Repeated })
+	count("weir_purge_calls_forbidden_total", "API calls answered 403.", func(s purge.APIStats) uint64 { return s.Forbidden })
+	count("weir_purge_calls_limited_total", "Purges answered 429.", func(s purge.APIStats) uint64 { return s.Limited })
+	count("weir_purge_calls_refused_total", "API calls answered 400, 404, 405, 413 or 422.", func(s purge.APIStats) uint64 { return s.Refused })
 	count("weir_purge_calls_unauthorised_total", "API calls answered 401.", func(s purge.APIStats) uint64 { return s.Unauthorised })
 	count("weir_purge_calls_unavailable_total", "Purges answered 503: the log could not be reached.", func(s purge.APIStats) uint64 { return s.Unavailable })
 	count("weir_purge_waits_incomplete_total", "Waits that ended before every node had confirmed.", func(s purge.APIStats) uint64 { return s.Incomplete })
@@ -164,6 +169,9 @@ func (k *Control) Run(ctx context.Context) error {
 	defer k.close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return natslog.ObserveNodes(ctx, k.conn, k.nodes.Observe, nil) })
+	group.Go(func() error {
+		return natslog.AnswerCalls(ctx, k.conn, k.name, func(question []byte) []byte { return k.api.AnswerMethod(ctx, question) }, nil)
+	})
 	group.Go(func() error { return serveHTTP(ctx, k.listener, k.handler, k.log) })
 	return group.Wait()
 }

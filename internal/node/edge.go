@@ -118,8 +118,15 @@ func (e *Edge) bind(c *config.Config, pop *config.PoP, env Env) (err error) {
 			return err
 		}
 	}
+	purges, err := edge.NewPurgeMethod(edge.PurgeOptions{
+		Handler: handler, From: c.PurgeMethod.From, Site: siteNames(sites), Forward: e.forwardPurge(c.Control.Name),
+		Wrap: e.telemetry.Internal, Log: e.log,
+	})
+	if err != nil {
+		return err
+	}
 	e.server, err = edge.Listen(edge.Options{
-		Handler: handler, HTTP: pop.HTTP, HTTPS: pop.HTTPS, Certificate: certificate,
+		Handler: purges, HTTP: pop.HTTP, HTTPS: pop.HTTPS, Certificate: certificate,
 		WrapListener: env.WrapListener, WrapPacketConn: env.WrapPacketConn,
 		HeaderTimeout: c.Limits.HeaderTimeout.Std(), IdleTimeout: c.Limits.IdleTimeout.Std(),
 		ConnectionsMax: c.Limits.ConnectionsMax, ShutdownTimeout: e.stopTimeout, Log: e.log,

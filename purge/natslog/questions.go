@@ -6,10 +6,11 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 )
 
-// Control asks nodes, and they answer, over the connections that they have to
-// the log anyway: nobody has to know a node's address, nor be let in there. A
+// Control asks nodes, and nodes ask control, over the connections that they have
+// to the log anyway: nobody has to know another's address, nor be let in there. A
 // question is a request on weir.ask.<node>, which nobody stores; whoever may
 // connect to the log may ask.
 
@@ -38,10 +39,36 @@ func Asker(nc *nats.Conn) func(ctx context.Context, node string, question []byte
 	}
 }
 
+// answersMax bounds the questions that AnswerCalls answers at once.
+const answersMax = 32
+
 // AnswerQuestions answers what a node is asked, one question after the other,
 // until ctx ends; it then returns nil. It calls ready, if that is not nil, once
 // it will miss none.
 func AnswerQuestions(ctx context.Context, nc *nats.Conn, node string, answer func(question []byte) []byte, ready func()) error {
+	return answerWith(ctx, nc, node, ready, func(m *nats.Msg) { respond(m, answer) })
+}
+
+// AnswerCalls is AnswerQuestions for answers that wait for something: several are
+// given at once. It returns when the last of them has been.
+func AnswerCalls(ctx context.Context, nc *nats.Conn, node string, answer func(question []byte) []byte, ready func()) error {
+	var answers errgroup.Group
+	answers.SetLimit(answersMax)
+	err := answerWith(ctx, nc, node, ready, func(m *nats.Msg) {
+		answers.Go(func() error {
+			respond(m, answer)
+			return nil
+		})
+	})
+	return errors.Join(err, answers.Wait())
+}
+
+func respond(m *nats.Msg, answer func(question []byte) []byte) {
+	// Who asked hears nothing while there is no connection.
+	_ = m.Respond(answer(m.Data))
+}
+
+func answerWith(ctx context.Context, nc *nats.Conn, node string, ready func(), take func(*nats.Msg)) error {
 	questions := make(chan *nats.Msg, questionsMax)
 	sub, err := nc.ChanSubscribe(subjectAsk+token(node), questions)
 	if err != nil {
@@ -59,8 +86,7 @@ func AnswerQuestions(ctx context.Context, nc *nats.Conn, node string, answer fun
 			if !open {
 				return fmt.Errorf("answer questions: %w", nats.ErrConnectionClosed)
 			}
-			// Who asked hears nothing while there is no connection.
-			_ = m.Respond(answer(m.Data))
+			take(m)
 		case <-ctx.Done():
 			return nil
 		}

@@ -84,3 +84,38 @@ func TestQuestions(t *testing.T) {
 		}
 	}
 }
+
+// AnswerCalls answers several at once, and waits for the last.
+func TestCallsAreAnsweredAtOnce(t *testing.T) {
+	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var both sync.WaitGroup
+	both.Add(2)
+	ready, done := make(chan struct{}), make(chan error, 1)
+	nc := connect(t, b.URL(), "control")
+	go func() {
+		done <- natslog.AnswerCalls(ctx, nc, "control", func(q []byte) []byte {
+			both.Done()
+			both.Wait()
+			return q
+		}, func() { close(ready) })
+	}()
+	<-ready
+	ask := natslog.Asker(connect(t, b.URL(), "ams"))
+	var asking sync.WaitGroup
+	for _, text := range []string{"one", "two"} {
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if got, err := ask(ctx, "control", []byte(text)); err != nil || string(got) != text {
+				t.Errorf("%s: %s, %v", text, got, err)
+			}
+		})
+	}
+	asking.Wait()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
