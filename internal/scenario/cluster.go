@@ -151,7 +151,7 @@ func (c *cluster) newEpoch() error {
 	}
 	var err error
 	c.control, err = purge.NewAPI(purge.APIOptions{
-		Sites: []string{siteName}, Token: apiToken, Append: c.purges.Append, Nodes: receipts,
+		Sites: []string{siteName}, Token: apiToken, Append: c.purges.Append, History: c.purges, Nodes: receipts,
 	})
 	return err
 }

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -8,20 +9,23 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/purge"
 )
 
 // apiAnswer is what control's API answers.
 type apiAnswer struct {
-	Version uint64
-	Nodes   []purge.Receipt
-	Missing []string
-	Error   string
+	Version  uint64
+	Repeated bool
+	Nodes    []purge.Receipt
+	Pending  []string
+	Missing  []string
+	Error    string
 }
 
 // purge calls control's API with the input as body, or one made of the
-// arguments.
+// arguments, and shows the last answer.
 func (s *script) purge(a *args) (string, error) {
 	s.cluster.used = true
 	body := []byte(a.data.Input)
@@ -33,21 +37,72 @@ func (s *script) purge(a *args) (string, error) {
 		if targets := a.list("targets"); len(targets) > 0 {
 			fields["targets"] = targets
 		}
+		if key := a.text("key", ""); key != "" {
+			fields["idempotency_key"] = key
+		}
 		body, _ = json.Marshal(fields) // strings only
 	}
 	target := "/v1/purges"
 	if wait := a.text("wait", ""); wait != "" {
-		target += "?wait=all&timeout=" + wait
+		target += "?wait=" + a.text("for", "all") + "&timeout=" + wait
 	}
-	request := httptest.NewRequest(http.MethodPost, target, strings.NewReader(string(body)))
-	request.Header.Set("Authorization", "Bearer "+apiToken)
-	recorder := httptest.NewRecorder()
-	s.cluster.control.ServeHTTP(recorder, request)
+	var recorder *httptest.ResponseRecorder
+	for range a.number("n", 1) {
+		recorder = s.call(http.MethodPost, target, body)
+	}
 	var answer apiAnswer
 	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil {
 		return "", err
 	}
-	return answer.show(recorder.Code), nil
+	text := answer.show(recorder.Code)
+	if after := recorder.Header().Get("Retry-After"); recorder.Code == http.StatusTooManyRequests {
+		text += "Retry-After: " + after + "\n"
+	}
+	return text, nil
+}
+
+// call asks control's API.
+func (s *script) call(method, target string, body []byte) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(method, target, bytes.NewReader(body))
+	request.Header.Set("Authorization", "Bearer "+apiToken)
+	recorder := httptest.NewRecorder()
+	s.cluster.control.ServeHTTP(recorder, request)
+	return recorder
+}
+
+// receipts asks how far each node is with a purge.
+func (s *script) receipts(a *args) (string, error) {
+	s.cluster.used = true
+	target := fmt.Sprintf("/v1/purges/%d", a.number("version", 1))
+	if wait := a.text("wait", ""); wait != "" {
+		target += "?wait=" + a.text("for", "all") + "&timeout=" + wait
+	}
+	recorder := s.call(http.MethodGet, target, nil)
+	var answer purge.Progress
+	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil && recorder.Code < 400 {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprint(&b, recorder.Code)
+	if answer.Version > 0 {
+		fmt.Fprintf(&b, " %s %s, %d targets, by %s at %s", answer.Scope, answer.Mode, answer.TargetsCount, answer.Who, answer.At.UTC().Format(time.TimeOnly))
+	}
+	if answer.Error != "" {
+		fmt.Fprintf(&b, " %s", answer.Error)
+	}
+	b.WriteByte('\n')
+	for _, n := range answer.Nodes {
+		switch {
+		case !n.Applied:
+			fmt.Fprintf(&b, "%s has %d, ", n.Node, n.Version)
+		case n.MS == nil:
+			fmt.Fprintf(&b, "%s has it, ", n.Node)
+		default:
+			fmt.Fprintf(&b, "%s has it after %g ms, ", n.Node, *n.MS)
+		}
+		fmt.Fprintf(&b, "%d behind\n", n.Lag)
+	}
+	return b.String(), nil
 }
 
 // show prints the receipts by node: those of one moment come in any order.
@@ -56,6 +111,9 @@ func (w *apiAnswer) show(status int) string {
 	fmt.Fprint(&b, status)
 	if w.Version > 0 {
 		fmt.Fprintf(&b, " version %d", w.Version)
+	}
+	if w.Repeated {
+		b.WriteString(" again")
 	}
 	if w.Error != "" {
 		fmt.Fprintf(&b, " %s", w.Error)
@@ -68,6 +126,9 @@ func (w *apiAnswer) show(status int) string {
 			fmt.Fprintf(&b, " after %g ms", *r.MS)
 		}
 		b.WriteByte('\n')
+	}
+	for _, name := range w.Pending {
+		fmt.Fprintf(&b, "%s pending\n", name)
 	}
 	for _, name := range w.Missing {
 		fmt.Fprintf(&b, "%s has not\n", name)

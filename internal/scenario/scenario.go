@@ -153,6 +153,8 @@ func (s *script) command(name string, a *args) (string, error) {
 		return s.sleep(a)
 	case "purge":
 		return s.purge(a)
+	case "receipts":
+		return s.receipts(a)
 	case "explain":
 		return s.explain(a)
 	case "applied":
