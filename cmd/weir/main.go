@@ -28,6 +28,7 @@ type commands struct {
 	Control controlCommand `cmd:"" help:"Run the control of a configuration: purge log and API."`
 	Router  routerCommand  `cmd:"" help:"Run the router of a configuration."`
 	Purge   purgeCommand   `cmd:"" help:"Purge a site's content from every node."`
+	Token   tokenCommand   `cmd:"" help:"Make tokens of the purge API."`
 	Explain explainCommand `cmd:"" help:"Say what every node knows of a URL, and what a request for it would get."`
 	Measure measureCommand `cmd:"" help:"Measure a running lab from every region's simulated client."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
@@ -94,6 +95,12 @@ func dispatch(env *environment, command *kong.Context, all *commands) error {
 		return p.run(env, purge.ScopeHost, p.Host.Targets)
 	case name == "tag":
 		return p.run(env, purge.ScopeTag, p.Tag.Targets)
+	case name == "asset":
+		return p.run(env, purge.ScopeAsset, p.Asset.Targets)
+	case name == "site":
+		return p.run(env, purge.ScopeSite, nil)
+	case name == "log":
+		return p.log(env)
 	default:
 		return p.run(env, purge.ScopeAll, nil)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -31,8 +32,11 @@ type purgeCommand struct {
 	Control   string        `help:"URL of the control's API, in place of a lab's." placeholder:"URL"`
 	TokenFile string        `help:"File with the API's token, for --control. WEIR_TOKEN serves as well." type:"existingfile" placeholder:"FILE"`
 	Site      string        `help:"The site. Default: the lab's." placeholder:"NAME"`
+	Key       string        `help:"Idempotency key: asking again with it answers the first purge's version." placeholder:"TEXT"`
 	Soft      bool          `help:"Make what is covered stale, to be revalidated, instead of dropping it."`
-	NoWait    bool          `help:"Return once the purge is durable, without waiting for the nodes."`
+	Wait      bool          `help:"Wait for the nodes and show each as it confirms; --no-wait returns once the purge is durable." negatable:"" default:"true"`
+	For       string        `help:"Which nodes to wait for: all, quorum, or names with commas between." default:"all" placeholder:"NODES"`
+	Verify    bool          `help:"Ask every node for the purged URLs, before and after, and prove that what they had is gone."`
 	Timeout   time.Duration `help:"How long to wait for the nodes, at most 60s." default:"5s"`
 	JSON      bool          `help:"Print one JSON object."`
 
@@ -40,7 +44,15 @@ type purgeCommand struct {
 	Prefix targets  `cmd:"" help:"Purge every path and URL that begins so."`
 	Host   targets  `cmd:"" help:"Purge all of a host."`
 	Tag    targets  `cmd:"" help:"Purge what the origin tagged (Surrogate-Key, Cache-Tag)."`
-	All    struct{} `cmd:"" help:"Purge the whole site."`
+	Asset  targets  `cmd:"" help:"Purge every version of an asset but those given: app.3f9a.js, /v42/app.js, app.js?v=42."`
+	Whole  struct{} `cmd:"" name:"site" help:"Purge the whole site."`
+	All    struct{} `cmd:"" help:"Purge every site."`
+	Log    logFlags `cmd:"" help:"Show who purged what and when, the newest last."`
+}
+
+type logFlags struct {
+	Follow bool `short:"f" help:"Go on with new ones."`
+	Limit  int  `help:"How many, at most 500." default:"20"`
 }
 
 type targets struct {
@@ -49,32 +61,49 @@ type targets struct {
 
 // run purges one scope.
 func (c *purgeCommand) run(env *environment, scope purge.Scope, targets []string) error {
-	client, site, err := c.client()
+	switch {
+	case scope == purge.ScopeAll && c.Site != "":
+		return errors.New("all is every site: leave out --site, or purge scope site")
+	case scope != purge.ScopeAll && c.Site == "" && c.Control != "":
+		return errors.New("--site is needed with --control")
+	}
+	o := purgecli.Options{
+		Site: c.Site, Scope: scope, Targets: targets, Soft: c.Soft, Key: c.Key,
+		Wait: c.Wait, For: c.For, Verify: c.Verify, Timeout: c.Timeout, JSON: c.JSON,
+	}
+	lab, err := c.client(&o.Client)
 	if err != nil {
 		return err
 	}
-	return purgecli.Run(env.ctx, purgecli.Options{
-		Client: client, Site: site, Scope: scope, Targets: targets,
-		Soft: c.Soft, Wait: !c.NoWait, Timeout: c.Timeout, JSON: c.JSON,
-	}, env.out)
+	if scope != purge.ScopeAll {
+		o.Site = cmp.Or(c.Site, lab.Site)
+	}
+	if len(lab.PoPs) > 0 {
+		o.Base = lab.PoPs[0].HTTP
+	}
+	return purgecli.Run(env.ctx, o, env.out)
 }
 
-func (c *purgeCommand) client() (purge.Client, string, error) {
-	if c.Control == "" {
-		lab, err := c.read()
-		if err != nil {
-			return purge.Client{}, "", err
-		}
-		if c.Site == "" {
-			c.Site = lab.Site
-		}
-		return purge.Client{URL: lab.Control, Token: lab.Token}, c.Site, nil
+// log shows the log.
+func (c *purgeCommand) log(env *environment) error {
+	o := purgecli.LogOptions{Limit: c.Log.Limit, Follow: c.Log.Follow, JSON: c.JSON}
+	if _, err := c.client(&o.Client); err != nil {
+		return err
 	}
-	if c.Site == "" {
-		return purge.Client{}, "", errors.New("--site is needed with --control")
+	return purgecli.Log(env.ctx, o, env.out)
+}
+
+// client finds the control to call, and the lab that it is of; the zero File
+// for one that was named.
+func (c *purgeCommand) client(client *purge.Client) (lab ready.File, err error) {
+	if c.Control == "" {
+		lab, err = c.read()
+		*client = purge.Client{URL: lab.Control, Token: lab.Token}
+		return lab, err
 	}
 	token, err := apiToken(c.TokenFile)
-	return purge.Client{URL: c.Control, Token: token}, c.Site, err
+	*client = purge.Client{URL: c.Control, Token: token}
+	return lab, err
 }
 
 // apiToken is the token for a control that is named.

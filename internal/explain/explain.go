@@ -42,6 +42,16 @@ type Result struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
+// Find is what became of asking a node; nil if it was not asked.
+func (r *Result) Find(node string) *NodeResult {
+	for i := range r.Nodes {
+		if r.Nodes[i].Node == node {
+			return &r.Nodes[i]
+		}
+	}
+	return nil
+}
+
 // NodeResult is what became of asking one node: an explanation, or an error.
 type NodeResult struct {
 	Node string `json:"node"`

@@ -1,5 +1,6 @@
-// Package purgecli is what `weir purge` does and prints: it asks control for a
-// purge and shows each node as it confirms.
+// Package purgecli is what `weir purge` and `weir token` do and print: it asks
+// control for a purge and shows each node as it confirms, asks the nodes for what
+// is to be gone (verify.go), shows the log (log.go) and makes tokens (token.go).
 package purgecli
 
 import (
@@ -19,19 +20,30 @@ import (
 // controlGrace is how much longer than the nodes control itself may take.
 const controlGrace = 10 * time.Second
 
-// Options say what to purge. Client, Site and Scope are required.
+// Options say what to purge. Client and Scope are required, and Site for every
+// scope but all.
 type Options struct {
 	Client purge.Client
 	// Site is the site's name.
 	Site  string
 	Scope purge.Scope
-	// Targets are as in purge.Request: none with scope all.
+	// Targets are as in purge.Request: none with scopes site and all.
 	Targets []string
 	// Soft makes what is covered stale, instead of forgotten.
 	Soft bool
-	// Wait waits for every node and shows it; without, only until the purge is
+	// Key is an idempotency key; "" for none.
+	Key string
+	// Wait waits for nodes and shows them; without, only until the purge is
 	// durable.
 	Wait bool
+	// For says for which: "all", "quorum", or names with commas between. Default
+	// all.
+	For string
+	// Verify asks every node for the URLs, before and after, and proves that none
+	// answers from what was purged. Base is put in front of targets that are
+	// paths.
+	Verify bool
+	Base   string
 	// Timeout bounds the wait for the nodes: default 5 s, at most 60 s.
 	Timeout time.Duration
 	// JSON prints one JSON object, like the API's answer, instead of lines.
@@ -39,9 +51,10 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	if o.Client.URL == "" || o.Site == "" || o.Scope == 0 {
+	if o.Client.URL == "" || o.Scope == 0 || o.Site == "" && o.Scope != purge.ScopeAll {
 		return o, errors.New("purgecli: Options.Client, Site and Scope are required")
 	}
+	o.For = cmp.Or(o.For, "all")
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	return o, nil
 }
@@ -49,22 +62,36 @@ func (o Options) withDefaults() (Options, error) {
 // Run asks for the purge and prints to w what becomes of it. Nothing printed
 // depends on a terminal. Where nodes have not confirmed in time, the error
 // names them and is purge.ErrMissing: the purge stays accepted. Where control
-// has refused, it is a *purge.RefusedError.
+// has refused, it is a *purge.RefusedError; where Verify has found what should
+// be gone, ErrUnproven.
 func Run(ctx context.Context, o Options, w io.Writer) error {
 	o, err := o.withDefaults()
 	if err != nil {
 		return err
 	}
+	proof, err := o.verify()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout+controlGrace)
 	defer cancel()
-	request := purge.Request{Site: o.Site, Scope: o.Scope, Targets: o.Targets}
+	request := purge.Request{Site: o.Site, Scope: o.Scope, Targets: o.Targets, Key: o.Key}
 	if o.Soft {
 		request.Mode = purge.ModeSoft
 	}
 	if !o.Wait {
 		return o.submit(ctx, request, w)
 	}
-	return o.watch(ctx, request, w)
+	if proof != nil {
+		if proof.before, err = proof.look(ctx); err != nil {
+			return err
+		}
+	}
+	version, err := o.watch(ctx, request, w)
+	if err != nil || proof == nil {
+		return err
+	}
+	return proof.prove(ctx, version, w)
 }
 
 // submit returns once the purge is durable.
@@ -76,28 +103,28 @@ func (o *Options) submit(ctx context.Context, request purge.Request, w io.Writer
 	if o.JSON {
 		return printJSON(w, result)
 	}
-	_, err = fmt.Fprintf(w, "purge %d is accepted (%s); nodes apply it as it reaches them\n", result.Version, o.describe())
+	_, err = fmt.Fprintf(w, "purge %d is accepted (%s); nodes apply it as it reaches them\n", result.Version, o.describe(result))
 	return err
 }
 
 // watch shows each node as it confirms, and last what it came to.
-func (o *Options) watch(ctx context.Context, request purge.Request, w io.Writer) error {
+func (o *Options) watch(ctx context.Context, request purge.Request, w io.Writer) (version uint64, err error) {
 	lines := &receiptLines{w: w}
 	each := lines.print
 	if o.JSON {
 		each = func(purge.Receipt) {}
 	}
-	result, err := o.Client.Watch(ctx, request, o.Timeout, each)
+	result, err := o.Client.WatchFor(ctx, request, o.For, o.Timeout, each)
 	if err != nil && !errors.Is(err, purge.ErrMissing) {
-		return o.explain(err)
+		return 0, o.explain(err)
 	}
 	if o.JSON {
-		return errors.Join(printJSON(w, result), o.missing(result))
+		return result.Version, errors.Join(printJSON(w, result), o.missing(result))
 	}
 	if _, err := fmt.Fprintln(w, o.summary(result)); err != nil {
-		return err
+		return 0, err
 	}
-	return o.missing(result)
+	return result.Version, o.missing(result)
 }
 
 // nameColumn is the least width of the nodes' names. Who confirms is not known
@@ -128,25 +155,37 @@ func millis(ms *float64) string {
 }
 
 // describe says what was asked for: "docs: url, hard, 2 targets".
-func (o *Options) describe() string {
+func (o *Options) describe(result purge.Result) string {
 	mode := purge.ModeHard
 	if o.Soft {
 		mode = purge.ModeSoft
 	}
-	text := fmt.Sprintf("%s: %s, %s", o.Site, o.Scope, mode)
-	switch len(o.Targets) {
+	text := fmt.Sprintf("%s: %s, %s", o.name(), o.Scope, mode)
+	switch n := len(o.Targets); n {
 	case 0:
-		return text
 	case 1:
-		return text + ", 1 target"
+		text += ", 1 target"
 	default:
-		return fmt.Sprintf("%s, %d targets", text, len(o.Targets))
+		text += fmt.Sprintf(", %d targets", n)
 	}
+	if result.Repeated {
+		text += "; accepted before, under its key"
+	}
+	return text
 }
 
+// name is the site's, for people.
+func (o *Options) name() string { return cmp.Or(o.Site, "every site") }
+
 func (o *Options) summary(result purge.Result) string {
-	nodes := len(result.Nodes) + len(result.Missing)
-	text := fmt.Sprintf("purge %d (%s)", result.Version, o.describe())
+	nodes := len(result.Nodes) + len(result.Missing) + len(result.Pending)
+	text := fmt.Sprintf("purge %d (%s)", result.Version, o.describe(result))
+	if len(result.Pending) > 0 {
+		return fmt.Sprintf("%s is in force on %d of %d nodes, and not yet on %s", text, len(result.Nodes), nodes, strings.Join(result.Pending, ", "))
+	}
+	if o.For != "all" && o.For != "quorum" && len(result.Missing) == 0 {
+		return fmt.Sprintf("%s is in force on %s", text, o.For)
+	}
 	if len(result.Missing) > 0 {
 		return fmt.Sprintf("%s is accepted, and confirmed by %d of %d nodes within %s", text, len(result.Nodes), nodes, o.Timeout)
 	}
@@ -182,16 +221,16 @@ func (o *Options) missing(result purge.Result) error {
 func (o *Options) explain(err error) error {
 	refused := new(purge.RefusedError)
 	if !errors.As(err, &refused) || refused.Field == "" {
-		return fmt.Errorf("purge %s: %w", o.Site, err)
+		return fmt.Errorf("purge %s: %w", o.name(), err)
 	}
 	var index int
 	if n, _ := fmt.Sscanf(refused.Field, "targets[%d]", &index); n == 1 && index >= 0 && index < len(o.Targets) {
-		return fmt.Errorf("purge %s: %w (%s is %.128q)", o.Site, err, refused.Field, o.Targets[index])
+		return fmt.Errorf("purge %s: %w (%s is %.128q)", o.name(), err, refused.Field, o.Targets[index])
 	}
 	if strings.HasPrefix(refused.Message, refused.Field) {
-		return fmt.Errorf("purge %s: %w", o.Site, err)
+		return fmt.Errorf("purge %s: %w", o.name(), err)
 	}
-	return fmt.Errorf("purge %s: %w (field %s)", o.Site, err, refused.Field)
+	return fmt.Errorf("purge %s: %w (field %s)", o.name(), err, refused.Field)
 }
 
 // resultJSON is a purge.Result in the words of the API.

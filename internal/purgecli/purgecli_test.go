@@ -171,6 +171,26 @@ func TestOneNodeIsAway(t *testing.T) {
 	}
 }
 
+func TestWaitingForSome(t *testing.T) {
+	client := control(t, []string{"ams", "iad", "sin"}, []string{"ams", "iad"})
+	o := Options{Client: client, Scope: purge.ScopeAll, Wait: true, For: "quorum", Key: "k", Timeout: 20 * time.Second}
+	var out bytes.Buffer
+	if err := Run(t.Context(), o, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "purge 1 (every site: all, hard) is in force on 2 of 3 nodes, and not yet on sin\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("printed %q, want %q at its end", out.String(), want)
+	}
+	o.For = "iad,ams"
+	out.Reset()
+	if err := Run(t.Context(), o, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "purge 1 (every site: all, hard; accepted before, under its key) is in force on iad,ams\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("printed %q, want %q at its end", out.String(), want)
+	}
+}
+
 func TestWithoutWaiting(t *testing.T) {
 	client := control(t, []string{"sin"}, nil)
 	o := Options{Client: client, Site: "docs", Scope: purge.ScopeTag, Targets: []string{"news"}}
