@@ -67,13 +67,15 @@ func TestReadme(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	here := strings.NewReplacer(
-		"http://127.0.0.1:8400", found.Router, "http://127.0.0.1:8410", found.PoPs[0].HTTP,
+		"http://127.0.0.1:8400", found.Router, "http://127.0.0.1:8401", found.Control, "http://127.0.0.1:8410", found.PoPs[0].HTTP,
 		"https://127.0.0.1:8421", found.PoPs[1].HTTPS, "~/.cache", cache, "bin/weir", os.Args[0])
 	commands := commandsOf(t, "../../README.md")
 	if len(commands) < 6 {
 		t.Fatalf("%d commands in the README; want six or more", len(commands))
 	}
-	commands = append(commands, commandsOf(t, "../../docs/operating.md")...)
+	for _, page := range []string{"operating", "purging"} {
+		commands = append(commands, commandsOf(t, "../../docs/"+page+".md")...)
+	}
 	for _, c := range commands {
 		run := exec.CommandContext(t.Context(), "sh", "-c", here.Replace(c.command))
 		run.Env = append(os.Environ(), asWeir+"=1")

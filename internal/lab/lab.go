@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -298,6 +299,8 @@ func (l *Lab) configure(context.Context) error {
 		*token = newToken()
 	}
 	c.Control.Listen, c.Control.NATS.Listen = l.address(1), l.address(2)
+	// Its simulated clients are on loopback, each region in a network of its own.
+	c.PurgeMethod.From = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	c.Router = &config.Router{Name: "router", Listen: l.address(0)}
 	shield := config.NoShield
 	if !l.o.NoShield {
