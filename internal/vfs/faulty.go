@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
 	"sync"
@@ -25,6 +26,10 @@ const (
 	OpReadDir Op = "readdir"
 	OpChtimes Op = "chtimes"
 	OpLock    Op = "lock"
+	// OpTruncate, OpAllocate and OpSync are those of File.
+	OpTruncate Op = "truncate"
+	OpAllocate Op = "allocate"
+	OpSync     Op = "sync"
 )
 
 // Fault says which calls fail, and how.
@@ -44,6 +49,9 @@ type Fault struct {
 	// WriteBytes is how much of a failing write reaches the file
 	// nevertheless, as when a disk fills up in its middle.
 	WriteBytes int
+	// Flip lets the call succeed, but one bit of what is read or written is
+	// another. Calls that carry no bytes pass.
+	Flip bool
 }
 
 // Faulty passes calls on to another FS, except those that an injected Fault
@@ -117,7 +125,7 @@ func (fault *Fault) matches(op Op, name string) bool {
 
 // fail is check for calls that fail as a whole.
 func (f *Faulty) fail(op Op, name string) error {
-	if fault := f.check(op, name); fault != nil {
+	if fault := f.check(op, name); fault != nil && !fault.Flip {
 		return &fs.PathError{Op: string(op), Path: name, Err: fault.Err}
 	}
 	return nil
@@ -190,15 +198,27 @@ type faultyFile struct {
 }
 
 func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.fs.fail(OpRead, f.name); err != nil {
-		return 0, err
+	fault := f.fs.check(OpRead, f.name)
+	if fault != nil && !fault.Flip {
+		return 0, &fs.PathError{Op: string(OpRead), Path: f.name, Err: fault.Err}
 	}
-	return f.File.ReadAt(p, off)
+	n, err := f.File.ReadAt(p, off)
+	if fault != nil && n > 0 {
+		p[n/2] ^= 1
+	}
+	return n, err
 }
 
 func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 	fault := f.fs.check(OpWrite, f.name)
 	if fault == nil {
+		return f.File.WriteAt(p, off)
+	}
+	if fault.Flip {
+		p = bytes.Clone(p) // it is the caller's
+		if len(p) > 0 {
+			p[len(p)/2] ^= 1
+		}
 		return f.File.WriteAt(p, off)
 	}
 	n, err := f.File.WriteAt(p[:min(fault.WriteBytes, len(p))], off)
@@ -213,6 +233,27 @@ func (f *faultyFile) Stat() (fs.FileInfo, error) {
 		return nil, err
 	}
 	return f.File.Stat()
+}
+
+func (f *faultyFile) Truncate(bytes int64) error {
+	if err := f.fs.fail(OpTruncate, f.name); err != nil {
+		return err
+	}
+	return f.File.Truncate(bytes)
+}
+
+func (f *faultyFile) Allocate(off, bytes int64) error {
+	if err := f.fs.fail(OpAllocate, f.name); err != nil {
+		return err
+	}
+	return f.File.Allocate(off, bytes)
+}
+
+func (f *faultyFile) Sync() error {
+	if err := f.fs.fail(OpSync, f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
 }
 
 // Close gives the file back even when it fails, as the kernel does.

@@ -43,6 +43,13 @@ type File interface {
 	io.WriterAt
 	io.Closer
 	Stat() (fs.FileInfo, error)
+	// Truncate sets the file's length in bytes.
+	Truncate(bytes int64) error
+	// Allocate reserves space for bytes from an offset on, where the file
+	// system can, and makes the file at least that long where it does.
+	Allocate(off, bytes int64) error
+	// Sync waits until what was written is on stable storage.
+	Sync() error
 }
 
 // OS gives the operating system's own file system.
@@ -55,8 +62,13 @@ func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err // not f: a nil *os.File in a File is not nil
 	}
-	return f, nil
+	return osFile{f}, nil
 }
+
+// osFile is a file of the operating system.
+type osFile struct{ *os.File }
+
+func (f osFile) Allocate(off, bytes int64) error { return allocate(f.File, off, bytes) }
 
 func (osFS) Rename(from, to string) error                      { return os.Rename(from, to) }
 func (osFS) Remove(name string) error                          { return os.Remove(name) }

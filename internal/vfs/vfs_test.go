@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,17 +82,20 @@ func TestFaultyReachesEveryOperation(t *testing.T) {
 	f := NewFaulty(OS())
 	file := create(t, f, filepath.Join(dir, "file"))
 	calls := map[Op]func() error{
-		OpOpen:    func() error { _, err := f.OpenFile(filepath.Join(dir, "file"), os.O_RDONLY, 0); return err },
-		OpRead:    func() error { _, err := file.ReadAt(make([]byte, 1), 0); return err },
-		OpWrite:   func() error { _, err := file.WriteAt([]byte("x"), 0); return err },
-		OpStat:    func() error { _, err := file.Stat(); return err },
-		OpRename:  func() error { return f.Rename(filepath.Join(dir, "file"), filepath.Join(dir, "new")) },
-		OpRemove:  func() error { return f.Remove(filepath.Join(dir, "file")) },
-		OpMkdir:   func() error { return f.MkdirAll(filepath.Join(dir, "sub"), 0o700) },
-		OpReadDir: func() error { _, err := f.ReadDir(dir); return err },
-		OpChtimes: func() error { return f.Chtimes(filepath.Join(dir, "file"), time.Now(), time.Now()) },
-		OpLock:    func() error { _, err := f.Lock(filepath.Join(dir, "lock")); return err },
-		OpClose:   func() error { return create(t, f, filepath.Join(dir, "closing")).Close() },
+		OpOpen:     func() error { _, err := f.OpenFile(filepath.Join(dir, "file"), os.O_RDONLY, 0); return err },
+		OpRead:     func() error { _, err := file.ReadAt(make([]byte, 1), 0); return err },
+		OpWrite:    func() error { _, err := file.WriteAt([]byte("x"), 0); return err },
+		OpStat:     func() error { _, err := file.Stat(); return err },
+		OpRename:   func() error { return f.Rename(filepath.Join(dir, "file"), filepath.Join(dir, "new")) },
+		OpRemove:   func() error { return f.Remove(filepath.Join(dir, "file")) },
+		OpMkdir:    func() error { return f.MkdirAll(filepath.Join(dir, "sub"), 0o700) },
+		OpReadDir:  func() error { _, err := f.ReadDir(dir); return err },
+		OpChtimes:  func() error { return f.Chtimes(filepath.Join(dir, "file"), time.Now(), time.Now()) },
+		OpLock:     func() error { _, err := f.Lock(filepath.Join(dir, "lock")); return err },
+		OpTruncate: func() error { return file.Truncate(1) },
+		OpAllocate: func() error { return file.Allocate(0, 1) },
+		OpSync:     func() error { return file.Sync() },
+		OpClose:    func() error { return create(t, f, filepath.Join(dir, "closing")).Close() },
 	}
 	for op, call := range calls {
 		f.Inject(Fault{Op: op, Times: -1})
@@ -103,5 +107,58 @@ func TestFaultyReachesEveryOperation(t *testing.T) {
 	names, err := f.ReadDir(dir)
 	if err != nil || len(names) != 2 || names[0].Name() != "closing" || names[1].Name() != "file" {
 		t.Errorf("after the faults the directory holds %v, %v", names, err)
+	}
+}
+
+func TestFaultyFlipsABit(t *testing.T) {
+	f := NewFaulty(OS())
+	file := create(t, f, filepath.Join(t.TempDir(), "file"))
+	written, got := []byte("aaaa"), make([]byte, 4)
+	f.Inject(Fault{Op: OpWrite, Flip: true})
+	if _, err := file.WriteAt(written, 0); err != nil || string(written) != "aaaa" {
+		t.Fatalf("%q, %v", written, err)
+	}
+	if _, err := file.ReadAt(got, 0); err != nil || string(got) != "aa`a" {
+		t.Fatalf("written: %q, %v", got, err)
+	}
+	f.Inject(Fault{Op: OpRead, Flip: true})
+	if _, err := file.ReadAt(got, 0); err != nil || string(got) != "aaaa" {
+		t.Fatalf("read: %q, %v", got, err)
+	}
+}
+
+func TestCrashingKeepsWhatWasSynced(t *testing.T) {
+	dir := t.TempDir()
+	calls := 0
+	c := NewCrashing(OS(), func() { calls++ })
+	file := create(t, c, filepath.Join(dir, "file"))
+	lost, kept := 0, 0
+	for i, p := range []string{"synced", "later"} {
+		if _, err := file.WriteAt([]byte(p), int64(i)*sectorBytes); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if err := file.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for seed := range uint64(30) {
+		to := t.TempDir()
+		if err := c.Crash(dir, to, rand.New(rand.NewPCG(seed, 0))); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(to, "file"))
+		if err != nil || string(got[:6]) != "synced" {
+			t.Fatalf("%q, %v", got[:6], err)
+		}
+		if string(got[sectorBytes:]) == "later" {
+			kept++
+		} else {
+			lost++
+		}
+	}
+	if calls != 3 || lost == 0 || kept == 0 {
+		t.Errorf("%d calls, lost %d times and kept %d times", calls, lost, kept)
 	}
 }
