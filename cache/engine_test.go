@@ -710,21 +710,34 @@ func TestCorruptBlockIsFetchedAgain(t *testing.T) {
 	whole := "hit/fresh: " + string(body)
 	w.get(nil)
 	w.want(nil, whole)
-	files, err := filepath.Glob(filepath.Join(folder, "bodies", "*", "*"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	damaged := bytes.Clone(body)
-	damaged[700_000] ^= 1
-	if err := os.WriteFile(files[0], damaged, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	damageOnDisk(t, filepath.Join(folder, "regions.log"), body[:4096], 700_000)
 	w.want(nil, whole)
 	if n := w.up.asked.Load(); n != 2 {
 		t.Errorf("upstream was asked %d times; want 2", n)
 	}
 	w.engine.Drain(t.Context())
 	w.want(nil, whole)
+}
+
+// damageOnDisk waits until a body that begins with start is in the file, which is
+// within seconds, and flips a bit of it.
+func damageOnDisk(t *testing.T, path string, start []byte, at int) {
+	t.Helper()
+	for range 100 {
+		stored, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(stored, start); i >= 0 {
+			stored[i+at] ^= 1
+			if err := os.WriteFile(path, stored, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("the body is not on disk")
 }
 
 // A range, a condition and a HEAD of what is not stored are upstream's to

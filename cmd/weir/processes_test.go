@@ -194,6 +194,7 @@ func TestExampleAsProcesses(t *testing.T) {
 		t.Errorf("the router answered %d", status)
 	}
 
+	time.Sleep(1500 * time.Millisecond) // a kill takes what was stored in the last second
 	edges["ams"].kill()
 	edges["ams"] = startProcess(t, "edge", "--config", file, "--name", "ams")
 	awaitWell(t, at("127.0.0.1:7090"))

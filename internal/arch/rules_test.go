@@ -96,7 +96,7 @@ func TestRules(t *testing.T) {
 		{"storage", "cache/rfc9111", true},
 		{"storage", "cache", false},
 		{"storage/disk", "storage", true},
-		{"storage/disk", "storage/internal/lru", true},
+		{"storage/disk", "storage/evict", true},
 		{"storage/disk", "internal/vfs", true},
 		{"storage/disk", "internal/lab", false},
 		{"purge", "cache/rfc9111", true},

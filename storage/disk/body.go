@@ -5,81 +5,67 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
+	"sort"
+	"sync/atomic"
 
-	"weir/internal/vfs"
 	"weir/storage"
 )
 
-// blockBytes is how much of a body one checksum covers.
-const blockBytes = 64 << 10
+const (
+	// frontGuessBytes is read of a record whose length is not known: most
+	// fronts are shorter.
+	frontGuessBytes = 4096
+	// wholeBytesMax is up to where a record is read in one go, body and all.
+	wholeBytesMax = 64 << 10
+)
 
 var errNegativeOffset = errors.New("negative offset")
 
-func blocksOf(bodyBytes int64) int64 { return (bodyBytes + blockBytes - 1) / blockBytes }
+// stretch is a part of a body, with what it takes to read it.
+type stretch struct {
+	part
+	start int64                 // where it begins in the body
+	front atomic.Pointer[front] // of its record, once it has been read
+}
 
-// body is a body file up to some length, with the checksums of its blocks. It
-// is a value: a reader keeps the one it has while the writer makes a longer one.
+// front is what the front of a record says of the stretch behind it.
+type front struct {
+	bytes int64 // before the body
+	sums  []uint32
+}
+
+// body reads a body from its stretches.
 type body struct {
-	file   vfs.File
-	length int64
-	sums   []uint32 // of the blocks; of a growing body those that are full
-	tail   uint32   // of the last block, while that is not full and its body grows
+	volume    *volume
+	key       storage.Key
+	stretches []*stretch
+	length    int64
 }
 
-// extended is the body with p behind it. Only the one who writes calls it: it
-// may append to sums in place, beyond what any older body looks at.
-func (b body) extended(p []byte) body {
-	for len(p) > 0 {
-		n := min(int64(len(p)), blockBytes-b.length%blockBytes)
-		b.tail = crc32.Update(b.tail, castagnoli, p[:n])
-		b.length += n
-		p = p[n:]
-		if b.length%blockBytes == 0 {
-			b.sums = append(b.sums, b.tail)
-			b.tail = 0
-		}
-	}
-	return b
-}
-
-// allSums are the checksums of all blocks, the last one included.
-func (b body) allSums() []uint32 {
-	if b.length%blockBytes == 0 {
-		return b.sums
-	}
-	return append(b.sums[:len(b.sums):len(b.sums)], b.tail)
-}
-
-func (b body) sum(block int64) uint32 {
-	if block < int64(len(b.sums)) {
-		return b.sums[block]
-	}
-	return b.tail
+// add appends a part.
+func (b *body) add(p part) *stretch {
+	s := &stretch{part: p, start: b.length}
+	b.stretches = append(b.stretches, s)
+	b.length += p.bytes
+	return s
 }
 
 // readAt is ReadAt on a body. Each block it touches is read and verified whole:
 // in p if p takes it whole, and otherwise in a block of the pool.
-func (s *Store) readAt(b body, p []byte, off int64) (n int, err error) {
+func (b *body) readAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errNegativeOffset
 	}
-	for n < len(p) && off < b.length {
-		block := off / blockBytes
-		start := block * blockBytes
-		size := min(blockBytes, b.length-start)
-		var copied int
-		if off == start && int64(len(p)-n) >= size {
-			copied, err = int(size), b.readBlock(block, p[n:n+int(size)])
-		} else {
-			copied, err = s.readPart(b, block, size, off-start, p[n:])
-		}
+	at := sort.Search(len(b.stretches), func(i int) bool { return b.stretches[i].start+b.stretches[i].bytes > off })
+	for ; n < len(p) && at < len(b.stretches); at++ {
+		s := b.stretches[at]
+		got, err := b.readStretch(s, p[n:min(int64(len(p)), int64(n)+s.start+s.bytes-off)], off-s.start)
+		n += got
+		off += int64(got)
 		if err != nil {
 			clear(p[n:]) // nothing of a block that is not verified
 			return n, err
 		}
-		n += copied
-		off += int64(copied)
 	}
 	if n < len(p) {
 		return n, io.EOF
@@ -87,43 +73,159 @@ func (s *Store) readAt(b body, p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// readPart copies from within a block, which has size bytes, to p.
-func (s *Store) readPart(b body, block, size, within int64, p []byte) (int, error) {
-	buffer := s.blocks.Get().(*[blockBytes]byte)
-	defer s.blocks.Put(buffer)
-	if err := b.readBlock(block, buffer[:size]); err != nil {
+// readStretch fills p from within a stretch.
+func (b *body) readStretch(s *stretch, p []byte, within int64) (n int, err error) {
+	f, err := b.frontOf(s)
+	if err != nil {
 		return 0, err
 	}
-	return copy(p, buffer[within:size]), nil
+	for n < len(p) {
+		block := within / blockBytes
+		start := block * blockBytes
+		size := min(blockBytes, s.bytes-start)
+		copied := 0
+		if within == start && int64(len(p)-n) >= size {
+			copied, err = int(size), b.readBlock(s, f, block, p[n:n+int(size)])
+		} else {
+			copied, err = b.readInBlock(s, f, block, size, within-start, p[n:])
+		}
+		if err != nil {
+			return n, err
+		}
+		n += copied
+		within += int64(copied)
+	}
+	return n, nil
+}
+
+// readInBlock copies from within a block, which has size bytes, to p.
+func (b *body) readInBlock(s *stretch, f *front, block, size, within int64, p []byte) (int, error) {
+	buffer := b.volume.blocks.Get().(*[]byte)
+	defer b.volume.blocks.Put(buffer)
+	if err := b.readBlock(s, f, block, (*buffer)[:size]); err != nil {
+		return 0, err
+	}
+	return copy(p, (*buffer)[within:size]), nil
 }
 
 // readBlock reads a block into p, which has its size, and verifies it.
-func (b body) readBlock(block int64, p []byte) error {
-	n, err := b.file.ReadAt(p, block*blockBytes)
-	switch {
-	case n < len(p) && (err == nil || err == io.EOF):
-		return fmt.Errorf("block %d has %d of %d bytes: %w", block, n, len(p), storage.ErrCorrupt)
-	case n < len(p):
-		return err
-	case crc32.Checksum(p, castagnoli) != b.sum(block):
-		return fmt.Errorf("block %d: %w", block, storage.ErrCorrupt)
+func (b *body) readBlock(s *stretch, f *front, block int64, p []byte) error {
+	if err := b.volume.readFull(s.region, s.offset()+f.bytes+block*blockBytes, p); err != nil {
+		return fmt.Errorf("region %d: block %d at %d: %w", s.region, block, s.offset(), err)
+	}
+	if crc32.Checksum(p, castagnoli) != f.sums[block] {
+		return fmt.Errorf("region %d: block %d at %d: %w", s.region, block, s.offset(), storage.ErrCorrupt)
 	}
 	return nil
 }
 
-// openBody opens the body file of an entry and checks its length.
-func (s *Store) openBody(e *entry) (vfs.File, error) {
-	path := s.bodyPath(e.bodyID, e.bodyN)
-	file, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
+// frontOf reads the front of a stretch's record once.
+func (b *body) frontOf(s *stretch) (*front, error) {
+	if f := s.front.Load(); f != nil {
+		return f, nil
+	}
+	r, _, err := b.volume.readRecord(s.place, 0)
 	if err != nil {
 		return nil, err
 	}
-	status, err := file.Stat()
-	if err == nil && status.Size() != e.length {
-		err = fmt.Errorf("%s: %d of %d bytes: %w", path, status.Size(), e.length, storage.ErrCorrupt)
+	if r.key != b.key || r.sequence != s.sequence || r.length != s.bytes || (r.kind != kindChunk && r.kind != kindObject) {
+		return nil, fmt.Errorf("region %d: another record at %d: %w", s.region, s.offset(), storage.ErrCorrupt)
+	}
+	f := &front{bytes: r.frontBytes(), sums: r.sums}
+	s.front.Store(f)
+	return f, nil
+}
+
+// readRecord reads the front of the record at p, and what of its body was read
+// with it: all of it if whole is the record's length in bytes, and short enough.
+func (v *volume) readRecord(p place, whole int64) (r *record, rest []byte, err error) {
+	guess := int64(frontGuessBytes)
+	if whole > 0 && whole <= wholeBytesMax {
+		guess = whole
+	}
+	b := make([]byte, min(guess, v.geometry.regionBytes-p.offset()))
+	n, err := v.readSome(p.region, p.offset(), b)
+	if err != nil {
+		return nil, nil, fmt.Errorf("region %d: record at %d: %w", p.region, p.offset(), err)
+	}
+	b = b[:n]
+	size, _, ok := recordSize(b, v.geometry.recordMax)
+	if !ok || p.offset()+size > v.geometry.regionBytes {
+		return nil, nil, fmt.Errorf("region %d: no record at %d: %w", p.region, p.offset(), storage.ErrCorrupt)
+	}
+	if size > int64(len(b)) {
+		b = make([]byte, size)
+		if err := v.readFull(p.region, p.offset(), b); err != nil {
+			return nil, nil, fmt.Errorf("region %d: record at %d: %w", p.region, p.offset(), err)
+		}
+	}
+	r, err = decodeFront(b[:size], v.salt, v.geometry.recordMax)
+	if err != nil {
+		return nil, nil, fmt.Errorf("region %d: record at %d: %w", p.region, p.offset(), err)
+	}
+	return r, b[size:], nil
+}
+
+// wholeBody verifies a body that was read with its record; nil if it was not.
+func wholeBody(r *record, rest []byte) ([]byte, error) {
+	if r.kind == kindHead || int64(len(rest)) < r.length {
+		return nil, nil
+	}
+	rest = rest[:r.length:r.length]
+	for i, sum := range r.sums {
+		if crc32.Checksum(rest[i*blockBytes:min(len(rest), (i+1)*blockBytes)], castagnoli) != sum {
+			return nil, fmt.Errorf("block %d: %w", i, storage.ErrCorrupt)
+		}
+	}
+	return rest, nil
+}
+
+// readFull reads all of p.
+func (v *volume) readFull(region uint32, off int64, p []byte) error {
+	n, err := v.readSome(region, off, p)
+	if err == nil && n < len(p) {
+		err = fmt.Errorf("%d of %d bytes: %w", n, len(p), storage.ErrCorrupt)
+	}
+	return err
+}
+
+// readSome reads up to len(p) bytes of a record, from the file or from what waits to be
+// written to it. A record is in either as a whole.
+func (v *volume) readSome(region uint32, off int64, p []byte) (int, error) {
+	r := &v.regions[region]
+	if off >= r.written.Load() {
+		if n := v.readGathered(r, off, p); n > 0 {
+			return n, nil
+		}
+	}
+	n, err := v.file.ReadAt(p, v.base(region)+off)
+	if err == io.EOF {
+		err = nil
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		v.failed(err)
 	}
-	return file, nil
+	return n, err
+}
+
+func (v *volume) readGathered(r *region, off int64, p []byte) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if n := v.filling.read(r, off, p); n > 0 {
+		return n
+	}
+	for _, w := range v.queue {
+		if n := w.segment.read(r, off, p); n > 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// read copies what a segment has from an offset of a region on.
+func (s *segment) read(r *region, off int64, p []byte) int {
+	if s == nil || s.region != r || off < s.off || off >= s.off+int64(len(s.data)) {
+		return 0
+	}
+	return copy(p, s.data[off-s.off:])
 }

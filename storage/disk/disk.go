@@ -1,65 +1,67 @@
-// Package disk is the store for many and large objects: two files each, a body
-// and a meta file, within a budget that holds at every moment.
+// Package disk is the store for many and large objects: in each of its
+// directories a log of regions that is written round and round, with a small
+// index in memory. README.md has the bytes on disk, and how a start reads them.
 //
-//	DIR/lock                                      held while a Store is open
-//	DIR/bodies/xx/BBBBBBBBBBBBBBBB-NNNNNNNNNNNNNNNN.body
-//	DIR/objects/xx/KKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKK-NNNNNNNNNNNNNNNN.meta
+//	Store      directories, and which keys go where
+//	volume     one directory: the log, its index and its keeper
+//	region     a stretch of the log, given up as a whole
+//	record     what the log is made of; footer: what a region has; table: what regions there are
 //
-// B is the BodyID, K the key, N a number that the store draws anew for every
-// file and never twice, all in hexadecimal; xx are the first two digits of the
-// name. So no file ever replaces another, no file changes once it is complete,
-// and of two meta files with one key the one with the higher N is the newer.
-//
-// Life of an object's files:
-//
-//	state     body file      meta file       readable through   left by
-//	writing   growing        none            Writer.ReadAt      Commit, Close
-//	stored    complete       renamed to it   Get                Delete, eviction, newer Commit, bad checksum
-//	unlinked  removed        removed         Objects open now   the last Close, which gives its bytes back
-//
-// The rename that gives a meta file its name is the commit. Nothing is synced:
-// after a power cut a meta file or a block may be missing or torn, which its
-// checksum tells, and the object is a miss.
-//
-// What the index keeps in memory of an object is what finds and evicts it; the
-// meta and the checksums are read from the meta file by each Get.
+// Nothing is lost but the last seconds by a kill or a power cut, nothing that
+// was replaced or deleted before that returns, and no byte is given out that
+// its checksum does not vouch for.
 package disk
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"hash/fnv"
 	"log/slog"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
-	"syscall"
+	"slices"
 	"time"
 
 	"weir/internal/vfs"
 	"weir/storage"
-	"weir/storage/internal/lru"
 )
 
 const (
 	budgetBytesDefault = 1 << 30
-	bodyBytesMax       = 1 << 40 // so that a meta file's checksums fit into memory
-	triesMax           = 8       // a Get or Refresh that meets changes of its object each time gives up
-	stuckTriesMax      = 16      // files that could not be removed, tried again in one go
-	touchSeconds       = 60      // how exactly the order of use survives a restart
+	loadWaitDefault    = time.Second
 )
 
-// Options say where a Store is and how much it may hold.
-type Options struct {
-	// Dir is the store's directory; created if missing. Required.
-	Dir string
-	// BudgetBytes bounds the bytes of all files, each rounded up to 4 KiB:
-	// bodies, meta, what is being written and what is removed but open. The
-	// directories themselves are not counted. Default 1 GiB.
+// Directory is one place to keep objects in.
+type Directory struct {
+	Path string
+	// BudgetBytes bounds everything in it, from 256 KiB up. Default 1 GiB.
 	BudgetBytes int64
+}
+
+// Options say where objects are kept and how many. Dir must be set.
+type Options struct {
+	// Dir is created if it is missing. One open Store at a time may have it.
+	Dir string
+	// BudgetBytes bounds the bytes in Dir: records, footers, what is garbage
+	// until its region is written again, and the region table. From 256 KiB
+	// up. Default 1 GiB.
+	BudgetBytes int64
+	// More are further directories, on other disks. Each key belongs into one
+	// of them all; what is in one that fails is a miss.
+	More []Directory
 	// ObjectBytesMax is the longest body taken. Default an eighth of the
-	// budget; never above 1 TiB.
+	// smallest directory's budget; never above 128 GiB.
 	ObjectBytesMax int64
+	// AdmitAll writes every object. Otherwise, once the log has come round,
+	// an object may have to be missed twice before it is worth a write.
+	AdmitAll bool
+	// WriteBytesPerSecondMax bounds what is written over time. Default 0: no
+	// bound.
+	WriteBytesPerSecondMax int64
+	// LoadWait bounds how long Open waits for the index to be complete; after
+	// that, what is not known yet is a miss. Default 1 s; negative: not at all.
+	LoadWait time.Duration
 	// FS is the file system. Default vfs.OS().
 	FS vfs.FS
 	// Log gets what the store noticed and dealt with by itself. Default: nobody.
@@ -70,13 +72,15 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Dir == "" {
 		return o, errors.New("no directory given")
 	}
-	if o.BudgetBytes <= 0 {
-		o.BudgetBytes = budgetBytesDefault
+	o.BudgetBytes = positiveOr(o.BudgetBytes, budgetBytesDefault)
+	smallest := o.BudgetBytes
+	o.More = slices.Clone(o.More)
+	for i := range o.More {
+		o.More[i].BudgetBytes = positiveOr(o.More[i].BudgetBytes, budgetBytesDefault)
+		smallest = min(smallest, o.More[i].BudgetBytes)
 	}
-	if o.ObjectBytesMax <= 0 {
-		o.ObjectBytesMax = o.BudgetBytes / 8
-	}
-	o.ObjectBytesMax = min(o.ObjectBytesMax, bodyBytesMax)
+	o.ObjectBytesMax = min(positiveOr(o.ObjectBytesMax, smallest/8), bodyBytesMax)
+	o.LoadWait = cmp.Or(o.LoadWait, loadWaitDefault)
 	if o.FS == nil {
 		o.FS = vfs.OS()
 	}
@@ -86,252 +90,292 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Store is a storage.Store in a directory.
+func positiveOr(n, otherwise int64) int64 {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// directories lists all of them.
+func (o Options) directories() []Directory {
+	return append([]Directory{{Path: o.Dir, BudgetBytes: o.BudgetBytes}}, o.More...)
+}
+
+// Store is a storage.Store in one or more directories.
 type Store struct {
 	options Options
-	fs      vfs.FS
-	lock    io.Closer
-	lastN   atomic.Uint64 // the number drawn last for a file
-	blocks  sync.Pool     // of *[blockBytes]byte, for reads that need a whole block
+	members []member
+}
 
-	// evicting is held by whoever makes room, across the removal of files,
-	// so that nobody is told that the store is full while room is being
-	// made. It is taken before mu.
-	evicting sync.Mutex
-
-	// mu guards what follows and all fields of entries that change. No call
-	// of the file system is made under it.
-	mu        sync.Mutex
-	entries   map[storage.Key]*entry
-	idle      lru.List[entry] // stored and not open, so that they may be evicted
-	idleBytes int64           // what evicting all of idle would give
-	usedBytes int64           // everything accounted for; never above the budget
-	stuck     []stuckFile     // files that could not be removed; still accounted for
-	evictions int64
-	corrupt   int64
-	closed    bool
+// member is a directory of the store.
+type member struct {
+	hash   uint64 // of its path, which decides about its share of the keys
+	path   string
+	volume *volume // nil: it could not be opened
+	err    error   // why
 }
 
 var _ storage.Store = (*Store)(nil)
 
-// Get implements storage.Store. It reads the meta file; blocks of the body are
-// verified as they are read. An object whose files cannot be read is dropped
-// and reported as ErrNotFound.
-//
-// Files are opened without a lock, so the object may change in between:
-//
-//  1. Get finds entry E with meta file 7.
-//  2. Refresh or Commit writes meta file 8, and removes 7 and perhaps E's body.
-//  3. Get opens 7: no such file.
-//
-// E is then no longer stored or no longer has meta file 7, which is how this
-// is told from a damaged object, and Get starts over.
-func (s *Store) Get(k storage.Key) (storage.Object, error) {
-	for range triesMax {
-		e, metaN, checked, err := s.find(k)
-		if err != nil {
-			return nil, err
-		}
-		o, err := s.open(e, metaN, checked)
-		if err == nil {
-			return o, nil
-		}
-		if noMoreFiles(err) {
-			s.unpin(e) // nothing is wrong with the object
-			s.options.Log.Warn("disk: get", "key", k.String(), "error", err)
-			return nil, storage.ErrNotFound
-		}
-		dropped := s.drop(e, metaN, err)
-		s.unpin(e)
-		if dropped {
-			return nil, storage.ErrNotFound
-		}
-	}
-	return nil, storage.ErrNotFound
-}
-
-// find pins the entry of k and says which meta file it has now.
-func (s *Store) find(k storage.Key) (e *entry, metaN uint64, checked *atomic.Uint64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, 0, nil, storage.ErrClosed
-	}
-	e = s.entries[k]
-	if e == nil {
-		return nil, 0, nil, storage.ErrNotFound
-	}
-	s.pinLocked(e)
-	return e, e.metaN, e.checked, nil
-}
-
-// open opens the files of a pinned entry. The object takes over the pin.
-func (s *Store) open(e *entry, metaN uint64, checked *atomic.Uint64) (*object, error) {
-	meta, err := s.readMetaFile(e.key, metaN)
+// Open opens the store and creates it if there is none. A directory that cannot
+// be opened is out of service; if all are, or one is in use by another process
+// (vfs.ErrLocked) or written by another version (ErrFormat), that is an error.
+func Open(o Options) (*Store, error) {
+	o, err := o.withDefaults()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("disk: open: %w", err)
 	}
-	file, err := s.openBody(e)
-	if err != nil {
-		return nil, err
-	}
-	s.touch(e, metaN)
-	body := body{file: file, length: e.length, sums: meta.sums}
-	return &object{store: s, entry: e, meta: meta.meta, checked: checked, body: body}, nil
-}
-
-// touch notes in the meta file's time of change that the object was used, at
-// most once in touchSeconds. That it could not is no error: the object is then
-// evicted a little early after a restart.
-func (s *Store) touch(e *entry, metaN uint64) {
-	now := time.Now()
-	last := e.touched.Load()
-	if now.Unix()-last >= touchSeconds && e.touched.CompareAndSwap(last, now.Unix()) {
-		_ = s.fs.Chtimes(s.metaPath(e.key, metaN), now, now)
-	}
-}
-
-// noMoreFiles says whether err is this process's lack of file descriptors or
-// memory, which is no fault of the file that was to be opened.
-func noMoreFiles(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
-}
-
-// Refresh implements storage.Store: it writes a new meta file and removes the
-// old one. An object whose meta file cannot be read is dropped.
-func (s *Store) Refresh(k storage.Key, m *storage.Meta) error {
-	for range triesMax {
-		again, err := s.refresh(k, m)
-		if err != nil {
-			return fmt.Errorf("disk: refresh %s: %w", k, err)
-		}
-		if !again {
-			return nil
-		}
-	}
-	return fmt.Errorf("disk: refresh %s: %w", k, storage.ErrNotFound)
-}
-
-// refresh says again if the object changed while it was read, as in Get.
-func (s *Store) refresh(k storage.Key, m *storage.Meta) (again bool, err error) {
-	e, metaN, _, err := s.find(k)
-	if err != nil {
-		return false, err
-	}
-	defer s.unpin(e)
-	if e.bodyID != m.BodyID || (m.BodyBytes >= 0 && m.BodyBytes != e.length) {
-		return false, storage.ErrNotFound
-	}
-	old, err := s.readMetaFile(k, metaN)
-	switch {
-	case err == nil:
-	case noMoreFiles(err):
-		return false, err
-	case s.drop(e, metaN, err):
-		return false, storage.ErrNotFound
-	default:
-		return true, nil
-	}
-	if m.BodyBytes < 0 {
-		m.BodyBytes = e.length
-	}
-	fresh := metaFile{key: k, n: s.drawN(), bodyN: e.bodyN, meta: m, sums: old.sums}
-	return false, s.replaceMeta(e, &fresh)
-}
-
-// replaceMeta writes a new meta file for the pinned entry e.
-func (s *Store) replaceMeta(e *entry, fresh *metaFile) error {
-	encoded, err := fresh.append(nil)
-	if err != nil {
-		return err
-	}
-	bytes := roundUp(int64(len(encoded)))
-	if err := s.reserve(bytes); err != nil {
-		return err
-	}
-	if stuckBytes, err := s.writeMetaFile(fresh.key, fresh.n, encoded); err != nil {
-		s.release(bytes - stuckBytes)
-		return err
-	}
-	return s.linkMeta(e, fresh.n, bytes, fresh.meta.Stamp)
-}
-
-// Delete implements storage.Store. An error says that a file could not be
-// removed: the object is gone for this Store, and may be there again after a
-// restart.
-func (s *Store) Delete(k storage.Key) error {
-	s.mu.Lock()
-	e := s.entries[k]
-	if e == nil {
-		s.mu.Unlock()
-		return nil
-	}
-	s.unlinkLocked(e)
-	s.mu.Unlock()
-	if err := s.erase(e); err != nil {
-		return fmt.Errorf("disk: delete %s: %w", k, err)
-	}
-	return nil
-}
-
-// Clear implements storage.Store. An error is as for Delete.
-func (s *Store) Clear() error {
-	s.mu.Lock()
-	entries := make([]*entry, 0, len(s.entries))
-	for _, e := range s.entries {
-		s.unlinkLocked(e)
-		entries = append(entries, e)
-	}
-	s.mu.Unlock()
+	s := &Store{options: o}
 	var errs []error
-	for _, e := range entries {
-		if err := s.erase(e); err != nil {
-			errs = append(errs, fmt.Errorf("disk: clear %s: %w", e.key, err))
+	opened := 0
+	for _, d := range o.directories() {
+		m := member{path: filepath.Clean(d.Path)}
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(m.path)) // it is documented never to fail
+		m.hash = h.Sum64()
+		v, err := openVolume(volumeOptions{
+			dir: m.path, budget: d.BudgetBytes, fs: o.FS, log: o.Log,
+			admission: newAdmission(o, d.BudgetBytes),
+		})
+		if err == nil {
+			m.volume = v
+			opened++
+		} else {
+			m.err = err
+			errs = append(errs, err)
+			o.Log.Error("disk: directory is out of service", "dir", m.path, "error", err)
+		}
+		s.members = append(s.members, m)
+	}
+	err = errors.Join(errs...)
+	if opened > 0 && !errors.Is(err, vfs.ErrLocked) && !errors.Is(err, ErrFormat) {
+		if err = s.settleMembers(); err == nil {
+			s.start()
+			return s, nil
+		}
+	}
+	return nil, errors.Join(err, s.closeFiles())
+}
+
+func (s *Store) closeFiles() error {
+	var errs []error
+	for _, m := range s.members {
+		if m.volume != nil {
+			errs = append(errs, m.volume.closeFiles())
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Stats implements storage.Store.
-func (s *Store) Stats() storage.Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return storage.Stats{
-		Objects:     len(s.entries),
-		Bytes:       s.usedBytes,
-		BudgetBytes: s.options.BudgetBytes,
-		Evictions:   s.evictions,
-		Corrupt:     s.corrupt,
+// start begins the service and waits a little for what is stored to be known.
+func (s *Store) start() {
+	deadline := time.NewTimer(max(0, s.options.LoadWait))
+	defer deadline.Stop()
+	for _, m := range s.members {
+		if m.volume != nil {
+			m.volume.start()
+		}
+	}
+	for _, m := range s.members {
+		if m.volume == nil {
+			continue
+		}
+		select {
+		case <-m.volume.loaded:
+		case <-deadline.C:
+			return
+		}
 	}
 }
 
-// Close implements storage.Store. What is stored stays for the next Open.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	closed := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if closed {
-		return nil
+// volumeOf gives the directory of a key; nil if it is out of service. It is the one
+// whose hash with the key's is highest, so that only the keys of a directory
+// that is added or removed move.
+func (s *Store) volumeOf(k storage.Key) *volume {
+	return s.members[s.memberOf(k)].volume
+}
+
+func (s *Store) memberOf(k storage.Key) int {
+	if len(s.members) == 1 {
+		return 0
 	}
-	if err := s.lock.Close(); err != nil {
-		return fmt.Errorf("disk: close %s: %w", s.options.Dir, err)
+	best, bestAt := uint64(0), 0
+	for i, m := range s.members {
+		// SplitMix64's last steps, over the half of the key that is no fingerprint.
+		x := binary.LittleEndian.Uint64(k[8:]) ^ m.hash
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		if x ^= x >> 31; x >= best {
+			best, bestAt = x, i
+		}
+	}
+	return bestAt
+}
+
+// Get implements storage.Store. Blocks of the body are verified as they are
+// read. An object that cannot be read is dropped and reported as ErrNotFound.
+func (s *Store) Get(k storage.Key) (storage.Object, error) {
+	v := s.volumeOf(k)
+	if v == nil {
+		return nil, storage.ErrNotFound
+	}
+	o, err := v.open(k)
+	if err == nil {
+		v.admission.hit(k, o.length)
+		return o, nil
+	}
+	if errors.Is(v.usable(), storage.ErrClosed) {
+		return nil, storage.ErrClosed
+	}
+	return nil, err
+}
+
+// Create implements storage.Store. ErrFull, too, for what is not worth a write
+// yet; see Options.AdmitAll.
+func (s *Store) Create(k storage.Key, m *storage.Meta) (storage.Writer, error) {
+	v := s.volumeOf(k)
+	if v == nil {
+		return nil, fmt.Errorf("disk: create %s: out of service: %w", k, storage.ErrFull)
+	}
+	w, err := v.create(k, m, s.options.ObjectBytesMax)
+	if err != nil {
+		return nil, fmt.Errorf("disk: create %s: %w", k, err)
+	}
+	return w, nil
+}
+
+// Refresh implements storage.Store: it writes a head with the new meta, which
+// names the body where it is.
+func (s *Store) Refresh(k storage.Key, m *storage.Meta) error {
+	v := s.volumeOf(k)
+	if v == nil {
+		return fmt.Errorf("disk: refresh %s: %w", k, storage.ErrNotFound)
+	}
+	if err := v.refresh(k, m); err != nil {
+		return fmt.Errorf("disk: refresh %s: %w", k, err)
 	}
 	return nil
 }
 
-// The paths of an object's files.
-
-func (s *Store) metaPath(k storage.Key, n uint64) string {
-	return s.path("objects", fmt.Sprintf("%s-%016x%s", k, n, metaSuffix))
+// refresh begins again when the object changes meanwhile.
+func (v *volume) refresh(k storage.Key, m *storage.Meta) error {
+	for range openTriesMax {
+		o, err := v.open(k)
+		if err != nil {
+			return err
+		}
+		err = v.refreshOpen(o, m)
+		o.release()
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return storage.ErrNotFound
 }
 
-func (s *Store) bodyPath(id, n uint64) string {
-	return s.path("bodies", fmt.Sprintf("%016x-%016x%s", id, n, bodySuffix))
+func (v *volume) refreshOpen(o *object, m *storage.Meta) error {
+	if o.meta.BodyID != m.BodyID || (m.BodyBytes >= 0 && m.BodyBytes != o.length) {
+		return storage.ErrNotFound
+	}
+	if m.BodyBytes < 0 {
+		m.BodyBytes = o.length
+	}
+	r := &record{kind: kindHead, key: o.key, stamp: m.Stamp, length: o.length}
+	for _, s := range o.stretches {
+		r.parts = append(r.parts, s.part)
+	}
+	var err error
+	if r.meta, err = m.AppendBinary(nil); err != nil {
+		return err
+	}
+	return v.replace(r, o.entry, o.entry.hit() || o.settled(), askWait) // it is in use, or nobody had asked the origin
 }
 
-func (s *Store) path(kind, name string) string {
-	return filepath.Join(s.options.Dir, kind, name[:2], name)
+// Delete implements storage.Store. An error says that the object is gone for
+// this Store, and may be there again after a restart.
+func (s *Store) Delete(k storage.Key) error {
+	v := s.volumeOf(k)
+	if v == nil {
+		return nil // nothing of it is believed if it comes back
+	}
+	if err := v.delete(k); err != nil {
+		return fmt.Errorf("disk: delete %s: %w", k, err)
+	}
+	return nil
 }
 
-func (s *Store) drawN() uint64 { return s.lastN.Add(1) }
+// Clear implements storage.Store. Unlike Delete it waits for stable storage. An
+// error is as for Delete.
+func (s *Store) Clear() error {
+	var errs []error
+	for _, m := range s.members {
+		if m.volume == nil {
+			continue
+		}
+		if err := m.volume.clear(); err != nil {
+			errs = append(errs, fmt.Errorf("disk: clear %s: %w", m.path, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Stats implements storage.Store. Bytes is what objects take, open ones and bodies
+// being written included: what cannot be used again without losing one of
+// them. The files are longer by garbage, footers and room that is reserved,
+// and within the budget with all that.
+func (s *Store) Stats() storage.Stats {
+	var total storage.Stats
+	for i, d := range s.options.directories() {
+		v := s.members[i].volume
+		if v == nil {
+			continue
+		}
+		total.BudgetBytes += d.BudgetBytes
+		total.Objects += int(v.index.live.Load())
+		total.Bytes += v.index.used.Load()
+		total.Evictions += v.evictions.Load()
+		total.Corrupt += v.corrupt.Load()
+	}
+	return total
+}
+
+// Health says how each directory is.
+func (s *Store) Health() []Health {
+	now := time.Now()
+	all := make([]Health, 0, len(s.members))
+	for _, m := range s.members {
+		if m.volume == nil {
+			all = append(all, Health{Dir: m.path, State: StateOffline, Errors: 1, LastError: m.err})
+		} else {
+			all = append(all, m.volume.health.report(m.path, now))
+		}
+	}
+	return all
+}
+
+// Loaded says whether everything that is stored is known by now.
+func (s *Store) Loaded() bool {
+	for _, m := range s.members {
+		if m.volume == nil {
+			continue
+		}
+		select {
+		case <-m.volume.loaded:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Close implements storage.Store. What is stored stays for the next Open.
+func (s *Store) Close() error {
+	var errs []error
+	for _, m := range s.members {
+		if m.volume != nil {
+			errs = append(errs, m.volume.close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,284 +1,400 @@
 package disk
 
 import (
-	"errors"
-	"io/fs"
+	"encoding/binary"
+	"math/bits"
+	"sync"
 	"sync/atomic"
 
 	"weir/storage"
-	"weir/storage/internal/lru"
 )
 
-// fileUnitBytes is what the size of every file is rounded up to: file systems
-// give out space in blocks of that size.
-const fileUnitBytes = 4 << 10
+const (
+	indexShards = 256
+	slotWords   = 2
+	slotsMin    = 16
+	// A shard grows by a quarter when four fifths of it are in use, so that
+	// never more than 36 % of its slots are empty: 25 bytes an object at worst.
+	loadNumerator, loadDenominator = 4, 5
+	growNumerator, growDenominator = 5, 4
+)
 
-func roundUp(n int64) int64 { return (n + fileUnitBytes - 1) / fileUnitBytes * fileUnitBytes }
+// entry is the second word of a slot: where the main record of an object is.
+//
+//	bits  field
+//	20    region
+//	20    unit
+//	2     kind
+//	1     hit since it was written
+//	5     exponent and
+//	16    mantissa of the bytes accounted, in units, rounded down
+type entry uint64
 
-// entry is what the index knows of one stored body. The fields of its first
-// group never change; those of the second are guarded by Store.mu.
-type entry struct {
-	key    storage.Key
-	bodyID uint64
-	bodyN  uint64
-	length int64 // of the body
+const (
+	entryHit       entry = 1 << 21
+	entryKindShift       = 22
+	entryUnitShift       = 24
+	entryPlaceBits       = 20
 
-	bodyBytes int64 // accounted for the body file
-	metaBytes int64 // accounted for the meta file
-	metaN     uint64
-	checked   *atomic.Uint64 // replaced by a refresh; the objects that are open keep theirs
-	opens     int            // objects and writers that have it open, and calls at work on it
-	linked    bool
-	erased    bool
-	idle      lru.Node[entry]
+	mantissaBits = 16
+)
 
-	touched atomic.Int64 // when the meta file's time of change was set, in seconds since 1970
+func makeEntry(p place, k kind, accountedBytes int64) entry {
+	units := uint64(accountedBytes / unitBytes)
+	exponent := max(0, bits.Len64(units)-mantissaBits)
+	return entry(p.region)<<(entryUnitShift+entryPlaceBits) | entry(p.unit)<<entryUnitShift |
+		entry(k)<<entryKindShift | entry(exponent)<<mantissaBits | entry(units>>exponent)
 }
 
-func newChecked(stamp uint64) *atomic.Uint64 {
-	checked := new(atomic.Uint64)
-	checked.Store(stamp)
-	return checked
-}
-
-func (e *entry) bytes() int64 { return e.bodyBytes + e.metaBytes }
-
-// stuckFile is a file that could not be removed.
-type stuckFile struct {
-	path  string
-	bytes int64
-}
-
-// reserve takes n bytes from the budget, evicting what was used least recently
-// if it must. It evicts nothing if even all of it would not be enough. Bytes of
-// evicted objects count as free only once their files are gone.
-func (s *Store) reserve(n int64) error {
-	if done, _, err := s.tryReserve(n, false); done || err != nil {
-		return err
+func (e entry) place() place {
+	return place{
+		region: uint32(e >> (entryUnitShift + entryPlaceBits)),
+		unit:   uint32(e>>entryUnitShift) & (1<<entryPlaceBits - 1),
 	}
-	s.evicting.Lock()
-	defer s.evicting.Unlock()
-	s.retryStuck()
-	for {
-		done, victims, err := s.tryReserve(n, true)
-		if done || err != nil {
-			return err
+}
+
+func (e entry) kind() kind { return kind(e>>entryKindShift) & 3 }
+
+func (e entry) hit() bool { return e&entryHit != 0 }
+
+// accounted is the bytes that the object takes of the budget.
+func (e entry) accounted() int64 {
+	return int64(e&(1<<mantissaBits-1)) << (e >> mantissaBits & 31) * unitBytes
+}
+
+// same says whether both stand for one record.
+func (e entry) same(other entry) bool { return e&^entryHit == other&^entryHit }
+
+// fingerprint is what the index knows of a key. Two keys that share one share a
+// slot: the newer object is then the only one of the two that is found, and a
+// look-up of the other sees from its record that it is not the one meant.
+type fingerprint uint64
+
+func fingerprintOf(k storage.Key) fingerprint {
+	return fingerprint(max(1, binary.LittleEndian.Uint64(k[:8]))) // 0 is an empty slot
+}
+
+// index finds the objects of a directory: a table of 16-byte slots without
+// pointers, in memory that the garbage collector does not know of, cut into
+// shards that grow one at a time.
+type index struct {
+	shards [indexShards]shard
+	// used is what all objects take of the budget: those in the index, those
+	// that are open though they have left it, and bodies being written.
+	used atomic.Int64
+	live atomic.Int64 // entries
+}
+
+// shard is a hash table with linear probing.
+type shard struct {
+	// mu guards slots and live. Changes are made by whoever holds the log's
+	// lock, which is taken before this one.
+	mu    sync.RWMutex
+	slots []uint64 // fingerprint and entry by turns
+	live  int      // slots in use
+
+	// openMu guards open. It is taken last.
+	openMu sync.Mutex
+	open   map[place]*opening
+}
+
+// opening is an object that somebody has open. Its place names it, since its
+// region is not written again as long as it is pinned.
+type opening struct {
+	place    place
+	refs     int
+	bytes    int64 // accounted for it
+	unlinked bool  // gone from the index, so that the last close gives the bytes back
+}
+
+func (x *index) shardOf(f fingerprint) *shard { return &x.shards[f>>56] }
+
+// home is the slot where a fingerprint is looked for first.
+func home(f fingerprint, slots int) int {
+	at, _ := bits.Mul64(uint64(f)<<8, uint64(slots))
+	return int(at)
+}
+
+func (s *shard) count() int { return len(s.slots) / slotWords }
+
+// find gives the number of the slot that has f, or of the empty one where it
+// would go. It wants s.mu held, and a shard that has slots.
+func (s *shard) find(f fingerprint) (at int, found bool) {
+	n := s.count()
+	for at = home(f, n); ; at++ {
+		if at == n {
+			at = 0
 		}
-		for _, e := range victims {
-			if err := s.erase(e); err != nil {
-				s.options.Log.Warn("disk: evict", "key", e.key.String(), "error", err)
-			}
+		switch fingerprint(s.slots[at*slotWords]) {
+		case f:
+			return at, true
+		case 0:
+			return at, false
 		}
 	}
 }
 
-// tryReserve takes n bytes if they are free. Otherwise, if evict is set, it
-// unlinks as many entries as it takes and leaves their erasure to the caller.
-func (s *Store) tryReserve(n int64, evict bool) (done bool, victims []*entry, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	missing := s.usedBytes + n + directoryBytes(s.options.BudgetBytes) - s.options.BudgetBytes
-	switch {
-	case s.closed:
-		return false, nil, storage.ErrClosed
-	case missing <= 0:
-		s.usedBytes += n
-		return true, nil, nil
-	case !evict:
-		return false, nil, nil
-	case missing > s.idleBytes:
-		return false, nil, storage.ErrFull
-	}
-	for missing > 0 {
-		e := s.idle.Oldest()
-		missing -= e.bytes()
-		s.unlinkLocked(e)
-		s.evictions++
-		victims = append(victims, e)
-	}
-	return false, victims, nil
+// get gives the entry of f; 0 if there is none.
+func (x *index) get(f fingerprint) entry {
+	s := x.shardOf(f)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.get(f)
 }
 
-// release gives reserved bytes back.
-func (s *Store) release(n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.usedBytes -= n
+func (s *shard) get(f fingerprint) entry {
+	if s.live == 0 {
+		return 0
+	}
+	if at, found := s.find(f); found {
+		return entry(atomic.LoadUint64(&s.slots[at*slotWords+1]))
+	}
+	return 0
 }
 
-// pinLocked keeps an entry from being evicted and its bytes from being given
-// back. It wants s.mu held.
-func (s *Store) pinLocked(e *entry) {
-	if e.idle.Linked() {
-		s.idle.Remove(&e.idle)
-		s.idleBytes -= e.bytes()
+// take opens the object of f: pin is called with its place while it cannot
+// leave the index. Nil if there is none.
+func (x *index) take(f fingerprint, pin func(region uint32)) (*opening, entry) {
+	s := x.shardOf(f)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.get(f)
+	if e == 0 || e.kind() == kindTombstone {
+		return nil, 0
 	}
-	e.opens++
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	o := s.open[e.place()]
+	if o == nil {
+		if s.open == nil {
+			s.open = make(map[place]*opening)
+		}
+		o = &opening{place: e.place(), bytes: e.accounted()}
+		s.open[o.place] = o
+		pin(o.place.region)
+	}
+	o.refs++
+	return o, e
 }
 
-func (s *Store) unpin(e *entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.opens--
-	switch {
-	case e.opens > 0:
-	case e.linked:
-		s.idleLocked(e)
-	case e.erased:
-		s.usedBytes -= e.bytes()
-	}
-}
-
-// idleLocked puts an entry that nobody has open up for eviction, last.
-func (s *Store) idleLocked(e *entry) {
-	s.idle.PushNewest(e, &e.idle)
-	s.idleBytes += e.bytes()
-}
-
-// link makes an entry visible in place of what was stored under its key, and
-// pins it. Its files are complete and its bytes reserved.
-func (s *Store) link(e *entry) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return storage.ErrClosed
-	}
-	old := s.entries[e.key]
-	if old != nil {
-		s.unlinkLocked(old)
-	}
-	e.linked = true
-	e.opens = 1
-	s.entries[e.key] = e
-	s.mu.Unlock()
-	if old != nil {
-		s.eraseReplaced(old)
-	}
-	return nil
-}
-
-// eraseReplaced erases an entry that a newer one has replaced. If that fails the
-// newer one is still what a restart finds, so nobody need hear of it.
-func (s *Store) eraseReplaced(e *entry) {
-	if err := s.erase(e); err != nil {
-		s.options.Log.Warn("disk: remove replaced object", "key", e.key.String(), "error", err)
-	}
-}
-
-// linkMeta makes meta file n the one of the pinned entry e, if that is still
-// stored, and removes the file that is then superfluous. bytes is reserved for
-// the new one.
-func (s *Store) linkMeta(e *entry, n uint64, bytes int64, stamp uint64) error {
-	s.mu.Lock()
-	oldN, oldBytes, linked := e.metaN, e.metaBytes, e.linked
-	if linked {
-		e.metaN, e.metaBytes, e.checked = n, bytes, newChecked(stamp)
-	} else {
-		oldN, oldBytes = n, bytes
-	}
-	s.mu.Unlock()
-	err := s.removeAndRelease(s.metaPath(e.key, oldN), oldBytes)
-	if !linked {
-		return errors.Join(storage.ErrNotFound, err)
-	}
-	if err != nil {
-		s.options.Log.Warn("disk: remove replaced meta", "key", e.key.String(), "error", err)
-	}
-	return nil
-}
-
-// unlinkLocked takes an entry out of the index. The caller erases it once it
-// has released s.mu.
-func (s *Store) unlinkLocked(e *entry) {
-	delete(s.entries, e.key)
-	e.linked = false
-	if e.idle.Linked() {
-		s.idle.Remove(&e.idle)
-		s.idleBytes -= e.bytes()
-	}
-}
-
-// erase removes the files of an unlinked entry, the meta file first since it is
-// what a restart finds it by. Its bytes are given back now, or by the last
-// Close if it is open.
-func (s *Store) erase(e *entry) error {
-	metaPath, bodyPath := s.metaPath(e.key, e.metaN), s.bodyPath(e.bodyID, e.bodyN)
-	metaErr, bodyErr := s.remove(metaPath), s.remove(bodyPath)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if metaErr != nil { // its bytes go over to stuck
-		s.stuck = append(s.stuck, stuckFile{metaPath, e.metaBytes})
-		e.metaBytes = 0
-	}
-	if bodyErr != nil {
-		s.stuck = append(s.stuck, stuckFile{bodyPath, e.bodyBytes})
-		e.bodyBytes = 0
-	}
-	e.erased = true
-	if e.opens == 0 {
-		s.usedBytes -= e.bytes()
-	}
-	return errors.Join(metaErr, bodyErr)
-}
-
-// remove removes a file that may be gone already.
-func (s *Store) remove(path string) error {
-	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// removeAndRelease removes a file and gives its bytes back. If it cannot be
-// removed they stay accounted for, and it is tried again later.
-func (s *Store) removeAndRelease(path string, bytes int64) error {
-	err := s.remove(path)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.stuck = append(s.stuck, stuckFile{path, bytes})
-	} else {
-		s.usedBytes -= bytes
-	}
-	return err
-}
-
-// keepStuck notes a file that could not be removed and whose bytes are already
-// accounted for.
-func (s *Store) keepStuck(path string, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stuck = append(s.stuck, stuckFile{path, bytes})
-}
-
-// retryStuck tries once more to remove some files that could not be removed.
-// The caller holds s.evicting.
-func (s *Store) retryStuck() {
-	s.mu.Lock()
-	n := min(len(s.stuck), stuckTriesMax)
-	stuck := append([]stuckFile(nil), s.stuck[:n]...)
-	s.stuck = s.stuck[n:]
-	s.mu.Unlock()
-	for _, file := range stuck {
-		_ = s.removeAndRelease(file.path, file.bytes) // back to the end of s.stuck if it fails
-	}
-}
-
-// drop unlinks and erases an entry whose files are bad, if it is still stored
-// and still has meta file metaN, or whichever if metaN is 0. It says whether it
-// did. Only damage is counted as corrupt, not a file that could not be read.
-func (s *Store) drop(e *entry, metaN uint64, why error) bool {
-	s.mu.Lock()
-	if !e.linked || (metaN != 0 && e.metaN != metaN) {
-		s.mu.Unlock()
+// give gives an opening of f back, and says whether it was the last one.
+func (x *index) give(f fingerprint, o *opening) (last bool) {
+	s := x.shardOf(f)
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	if o.refs--; o.refs > 0 {
 		return false
 	}
-	s.unlinkLocked(e)
-	if errors.Is(why, storage.ErrCorrupt) {
-		s.corrupt++
+	delete(s.open, o.place)
+	if o.unlinked {
+		x.used.Add(-o.bytes)
 	}
-	s.mu.Unlock()
-	err := s.erase(e)
-	s.options.Log.Warn("disk: object dropped", "key", e.key.String(), "why", why, "error", err)
 	return true
+}
+
+// markHit notes that the object of e was asked for, if it is still there.
+func (x *index) markHit(f fingerprint, e entry) {
+	s := x.shardOf(f)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.live == 0 {
+		return
+	}
+	if at, found := s.find(f); found {
+		word := &s.slots[at*slotWords+1]
+		if now := entry(atomic.LoadUint64(word)); now.same(e) && !now.hit() {
+			atomic.OrUint64(word, uint64(entryHit))
+		}
+	}
+}
+
+// put makes e the entry of f and gives the one that it replaces, or 0. Whoever
+// put it accounts for its bytes.
+func (x *index) put(f fingerprint, e entry) (old entry) {
+	s := x.shardOf(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if (s.live+1)*loadDenominator > s.count()*loadNumerator {
+		s.resize(max(slotsMin, s.count()*growNumerator/growDenominator))
+	}
+	at, found := s.find(f)
+	if found {
+		old = entry(s.slots[at*slotWords+1])
+		x.unlinked(s, old)
+	} else {
+		s.slots[at*slotWords] = uint64(f)
+		s.live++
+		x.live.Add(1)
+	}
+	atomic.StoreUint64(&s.slots[at*slotWords+1], uint64(e))
+	return old
+}
+
+// slot is one slot of the index, to be.
+type slot struct {
+	fingerprint fingerprint
+	entry       entry
+}
+
+// load puts slots into a shard where it has nothing yet under their fingerprints,
+// unless void is set: everything is cleared then, and clear takes the same lock.
+func (x *index) load(shard int, slots []slot, void *atomic.Bool) {
+	s := &x.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if void.Load() {
+		return
+	}
+	added, used := 0, int64(0)
+	for _, new := range slots {
+		if (s.live+1)*loadDenominator > s.count()*loadNumerator {
+			s.resize(max(slotsMin, s.count()*growNumerator/growDenominator))
+		}
+		at, found := s.find(new.fingerprint)
+		if found {
+			continue
+		}
+		s.slots[at*slotWords], s.slots[at*slotWords+1] = uint64(new.fingerprint), uint64(new.entry)
+		s.live++
+		added++
+		used += new.entry.accounted()
+	}
+	x.live.Add(int64(added))
+	x.used.Add(used)
+}
+
+// remove takes f out, if its entry stands for the same record as e; a zero e
+// stands for any. It gives what it took out.
+func (x *index) remove(f fingerprint, e entry) (old entry) {
+	s := x.shardOf(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live == 0 {
+		return 0
+	}
+	at, found := s.find(f)
+	if !found {
+		return 0
+	}
+	old = entry(s.slots[at*slotWords+1])
+	if e != 0 && !old.same(e) {
+		return 0
+	}
+	s.empty(at)
+	x.live.Add(-1)
+	x.unlinked(s, old)
+	return old
+}
+
+// empty takes a slot out and moves those behind it up that it stood in the way of.
+func (s *shard) empty(at int) {
+	n := s.count()
+	for next := at; ; {
+		if next++; next == n {
+			next = 0
+		}
+		f := fingerprint(s.slots[next*slotWords])
+		if f == 0 {
+			break
+		}
+		h := home(f, n)
+		if (next > at && (h <= at || h > next)) || (next < at && h <= at && h > next) {
+			copy(s.slots[at*slotWords:(at+1)*slotWords], s.slots[next*slotWords:(next+1)*slotWords])
+			at = next
+		}
+	}
+	s.slots[at*slotWords], s.slots[at*slotWords+1] = 0, 0
+	s.live--
+}
+
+// unlinked gives the bytes of an entry back that has left the index: now, or
+// when its last opening is closed. It wants s.mu held.
+func (x *index) unlinked(s *shard, e entry) {
+	if e.kind() == kindTombstone {
+		return
+	}
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	if o := s.open[e.place()]; o != nil {
+		o.unlinked = true
+		return
+	}
+	x.used.Add(-e.accounted())
+}
+
+// resize makes room for a number of slots. It wants s.mu held.
+func (s *shard) resize(slots int) {
+	old := s.slots
+	s.slots = allocateWords(slots * slotWords)
+	for i := 0; i < len(old); i += slotWords {
+		if f := fingerprint(old[i]); f != 0 {
+			at, _ := s.find(f)
+			copy(s.slots[at*slotWords:], old[i:i+slotWords])
+		}
+	}
+	freeWords(old)
+}
+
+// expect makes room for a number of objects at once.
+func (x *index) expect(objects int) {
+	slots := objects / indexShards * loadDenominator / loadNumerator
+	slots += slots / 50 // the shards are not all alike
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.Lock()
+		if slots > s.count() {
+			s.resize(slots)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// sweep takes out every entry that match says, and counts them.
+func (x *index) sweep(match func(entry) bool) (removed int) {
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.Lock()
+		for at := 0; at < s.count(); {
+			e := entry(s.slots[at*slotWords+1])
+			if s.slots[at*slotWords] == 0 || !match(e) {
+				at++
+				continue
+			}
+			s.empty(at) // another may have moved up to here
+			x.live.Add(-1)
+			x.unlinked(s, e)
+			removed++
+		}
+		s.mu.Unlock()
+	}
+	return removed
+}
+
+// clear takes everything out and gives the memory back.
+func (x *index) clear() {
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.Lock()
+		for at := 0; at < len(s.slots); at += slotWords {
+			if s.slots[at] != 0 {
+				x.unlinked(s, entry(s.slots[at+1]))
+			}
+		}
+		freeWords(s.slots)
+		x.live.Add(-int64(s.live))
+		s.slots, s.live = nil, 0
+		s.mu.Unlock()
+	}
+}
+
+// bytes is the memory that the slots take.
+func (x *index) bytes() int64 {
+	n := int64(0)
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.RLock()
+		n += int64(len(s.slots)) * 8
+		s.mu.RUnlock()
+	}
+	return n
 }

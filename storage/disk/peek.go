@@ -1,35 +1,27 @@
 package disk
 
-import "weir/storage"
+import (
+	"errors"
 
-// Peek implements storage.Store. It reads the meta file and not the body, and
+	"weir/storage"
+)
+
+// Peek implements storage.Store. It reads the main record and not the body, and
 // drops nothing that it cannot read: that is for the next Get to find.
-//
-// The file is read without a lock, so it may be replaced meanwhile, as in Get.
 func (s *Store) Peek(k storage.Key) []storage.Copy {
-	for range triesMax {
-		metaN, stored := s.metaOf(k)
-		if !stored {
-			return nil
-		}
-		f, err := s.readMetaFile(k, metaN)
+	v := s.volumeOf(k)
+	if v == nil {
+		return nil
+	}
+	for range openTriesMax {
+		o, err := v.openOnce(k)
 		if err == nil {
-			return []storage.Copy{{Tier: storage.TierDisk, Meta: f.meta}}
+			o.release()
+			return []storage.Copy{{Tier: storage.TierDisk, Meta: o.meta}}
 		}
-		if now, _ := s.metaOf(k); now == metaN {
-			return nil // nobody has replaced it: it cannot be read
+		if !errors.Is(err, errChanged) {
+			return nil
 		}
 	}
 	return nil
-}
-
-// metaOf says which meta file the object under k has now.
-func (s *Store) metaOf(k storage.Key) (metaN uint64, stored bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[k]
-	if e == nil || s.closed {
-		return 0, false
-	}
-	return e.metaN, true
 }

@@ -5,255 +5,229 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"weir/storage"
 )
 
-var errCommitted = errors.New("already committed")
-
-// writer takes one body. Only its owner writes, so only what readers see is
-// under the mutex; a reader takes the body it finds there and reads the file
-// without it.
+// writer takes a body. What does not fill a chunk waits in buffer, so that a
+// short body goes into the log in one record with its meta; each chunk that is
+// full goes into the log at once, and until Commit nothing names it.
 type writer struct {
-	store         *Store
-	key           storage.Key
-	meta          *storage.Meta
-	declaredBytes int64 // negative: not known
-	metaBytes     int64 // of the encoded meta
-	bodyN         uint64
-	reservedBytes int64 // for both files
-	broken        error // why it can no longer be written or committed
+	meta     *storage.Meta
+	declared int64 // negative: not known
+	bytesMax int64
+	broken   error // why it can no longer be written or committed
+	done     bool  // committed
+	writing  int64 // accounted for the chunks
 
-	mu     sync.Mutex // guards what follows; no other lock is wanted under it
-	body   body
-	entry  *entry // set by Commit
+	// mu guards what follows against readers; it is not held while the log is
+	// read or written. Only Write, Commit and Close change it.
+	mu     sync.RWMutex
+	body   body // what is in the log
+	buffer []byte
+	length int64 // what readers see
 	closed bool
-	bad    bool // a checksum failed while it was written
 }
 
 var _ storage.Writer = (*writer)(nil)
 
-// Create implements storage.Store. Both files of a body of declared length are
-// reserved here. ErrTooLarge also for a meta beyond the limits of
-// storage.Meta.AppendBinary. Errors of the file system are wrapped.
-func (s *Store) Create(k storage.Key, m *storage.Meta) (storage.Writer, error) {
-	w := &writer{store: s, key: k, meta: m, declaredBytes: m.BodyBytes}
-	if err := w.begin(); err != nil {
-		return nil, fmt.Errorf("disk: create %s: %w", k, err)
+// create begins an object of a body of at most bytesMax bytes.
+func (v *volume) create(k storage.Key, m *storage.Meta, bytesMax int64) (*writer, error) {
+	if err := v.usable(); err != nil {
+		return nil, err
+	}
+	if m.BodyBytes > bytesMax {
+		return nil, fmt.Errorf("%d of %d bytes: %w", m.BodyBytes, bytesMax, storage.ErrTooLarge)
+	}
+	encoded, err := m.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	if n := recordHeadBytes + int64(len(encoded)); n > v.geometry.recordMax {
+		return nil, fmt.Errorf("meta of %d bytes: %w", len(encoded), storage.ErrTooLarge)
+	}
+	if !v.admission.admits(k, m.BodyBytes) {
+		return nil, fmt.Errorf("not worth a write yet: %w", storage.ErrFull)
+	}
+	w := &writer{meta: m, declared: m.BodyBytes, bytesMax: bytesMax, body: body{volume: v, key: k}}
+	if m.BodyBytes > 0 {
+		w.buffer = make([]byte, 0, min(m.BodyBytes, v.geometry.chunkBytes))
 	}
 	return w, nil
 }
 
-func (w *writer) begin() error {
-	if w.declaredBytes > w.store.options.ObjectBytesMax {
-		return fmt.Errorf("%d bytes: %w", w.declaredBytes, storage.ErrTooLarge)
-	}
-	encoded, err := w.meta.AppendBinary(nil)
-	if err != nil {
-		return err
-	}
-	w.metaBytes = int64(len(encoded))
-	if err := w.reserve(max(w.declaredBytes, 0)); err != nil {
-		return err
-	}
-	w.bodyN = w.store.drawN()
-	file, err := w.store.createFile(w.bodyPath())
-	if err != nil {
-		return errors.Join(err, w.store.removeAndRelease(w.bodyPath(), w.reservedBytes))
-	}
-	w.body.file = file
-	return nil
-}
-
-func (w *writer) bodyPath() string { return w.store.bodyPath(w.meta.BodyID, w.bodyN) }
-
-// fileBytes is what the two files take in the budget when the body has length.
-func (w *writer) fileBytes(length int64) (bodyBytes, metaBytes int64) {
-	return roundUp(length), roundUp(metaFileBytes(w.metaBytes, length))
-}
-
-// reserve sees to it that the files of a body of that length are reserved.
-func (w *writer) reserve(length int64) error {
-	bodyBytes, metaBytes := w.fileBytes(length)
-	missing := bodyBytes + metaBytes - w.reservedBytes
-	if missing <= 0 {
-		return nil
-	}
-	if err := w.store.reserve(missing); err != nil {
-		return err
-	}
-	w.reservedBytes += missing
-	return nil
-}
-
-// Write implements storage.Writer. It takes all of p or, whatever part of it
-// may have reached the file, nothing.
+// Write implements storage.Writer.
 func (w *writer) Write(p []byte) (int, error) {
 	if err := w.write(p); err != nil {
-		return 0, fmt.Errorf("disk: write %s: %w", w.key, err)
+		return 0, fmt.Errorf("disk: write %s: %w", w.body.key, err)
 	}
 	return len(p), nil
 }
 
 func (w *writer) write(p []byte) error {
-	b, err := w.state()
-	if err != nil {
-		return err
+	length := w.length + int64(len(p))
+	switch {
+	case w.closed:
+		return storage.ErrClosed
+	case w.done:
+		return errors.New("already committed")
+	case w.broken != nil:
+		return w.broken
+	case w.declared >= 0 && length > w.declared:
+		w.broken = storage.ErrLength
+		return w.broken
+	case length > w.bytesMax:
+		w.broken = storage.ErrTooLarge
+		return w.broken
 	}
-	if err = w.admit(b.length + int64(len(p))); err == nil {
-		var n int
-		n, err = b.file.WriteAt(p, b.length)
-		if err == nil && n < len(p) {
-			err = io.ErrShortWrite
+	for len(p) > 0 {
+		room := int(w.body.volume.geometry.chunkBytes) - len(w.buffer)
+		if room == 0 {
+			if w.broken = w.spill(); w.broken != nil {
+				return w.broken
+			}
+			continue
 		}
+		n := min(room, len(p))
+		w.mu.Lock()
+		w.buffer = append(w.buffer, p[:n]...)
+		w.mu.Unlock()
+		p = p[n:]
 	}
-	if err != nil {
-		w.broken = err
-		return err
-	}
-	b = b.extended(p)
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.body = b
+	w.length = length
+	w.mu.Unlock()
 	return nil
 }
 
-// state gives what has been written, or why nothing more can be.
-func (w *writer) state() (body, error) {
+// spill puts the buffer into the log.
+func (w *writer) spill() error {
+	v := w.body.volume
+	r := &record{kind: kindChunk, key: w.body.key, length: int64(len(w.buffer)), body: w.buffer, sums: sumsOf(w.buffer)}
+	at, err := v.chunk(r, askWait)
+	if err != nil {
+		return err
+	}
+	v.index.used.Add(r.bytes())
+	w.writing += r.bytes()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	s := w.body.add(part{place: at, sequence: r.sequence, bytes: r.length})
+	s.front.Store(&front{bytes: r.frontBytes(), sums: r.sums})
+	w.buffer = w.buffer[:0]
+	return nil
+}
+
+// ReadAt implements storage.Writer.
+func (w *writer) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, errNegativeOffset
+	}
+	for n < len(p) {
+		got, inLog, err := w.readBuffer(p[n:], off+int64(n))
+		if err == nil && got == 0 { // it is in the log, which is read without the lock
+			want := p[n:min(int64(len(p)), int64(n)+inLog.length-off-int64(n))]
+			got, err = inLog.readAt(want, off+int64(n))
+		}
+		n += got
+		if err != nil && err != io.EOF {
+			err = fmt.Errorf("disk: read %s: %w", w.body.key, err)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// readBuffer copies what is in the buffer, or gives what is in the log.
+func (w *writer) readBuffer(p []byte, off int64) (n int, inLog body, err error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
 	switch {
 	case w.closed:
-		return body{}, storage.ErrClosed
-	case w.entry != nil:
-		return body{}, errCommitted
-	case w.bad:
-		return body{}, storage.ErrCorrupt
+		return 0, body{}, storage.ErrClosed
+	case off >= w.length:
+		return 0, body{}, io.EOF
+	case off < w.body.length:
+		inLog = w.body
+		inLog.length = min(inLog.length, w.length) // the rest belongs to a Write that is not done
+		return 0, inLog, nil
 	}
-	return w.body, w.broken
-}
-
-// admit checks that the body may have that length and reserves for it.
-func (w *writer) admit(length int64) error {
-	switch {
-	case w.declaredBytes >= 0 && length > w.declaredBytes:
-		return storage.ErrLength
-	case length > w.store.options.ObjectBytesMax:
-		return storage.ErrTooLarge
-	}
-	return w.reserve(length)
-}
-
-// ReadAt implements storage.Writer; it verifies blocks as an object does.
-func (w *writer) ReadAt(p []byte, off int64) (int, error) {
-	w.mu.Lock()
-	b, closed := w.body, w.closed
-	w.mu.Unlock()
-	if closed {
-		return 0, storage.ErrClosed
-	}
-	n, err := w.store.readAt(b, p, off)
-	if err == nil || err == io.EOF {
-		return n, err
-	}
-	if err != errNegativeOffset {
-		w.distrust(err)
-	}
-	return n, fmt.Errorf("disk: read %s: %w", w.key, err)
-}
-
-// distrust sees to it that a body that could not be read back is not stored.
-func (w *writer) distrust(why error) {
-	w.mu.Lock()
-	e, closed := w.entry, w.closed
-	w.bad = w.bad || !closed
-	w.mu.Unlock()
-	if e != nil && !closed {
-		w.store.drop(e, 0, why)
-	}
+	return copy(p[:min(int64(len(p)), w.length-off)], w.buffer[off-w.body.length:]), body{}, nil
 }
 
 // Commit implements storage.Writer.
 func (w *writer) Commit() error {
 	if err := w.commit(); err != nil {
-		return fmt.Errorf("disk: commit %s: %w", w.key, err)
+		return fmt.Errorf("disk: commit %s: %w", w.body.key, err)
 	}
 	return nil
 }
 
 func (w *writer) commit() error {
-	b, err := w.state()
-	if err != nil {
-		return err
-	}
-	if w.declaredBytes >= 0 && b.length != w.declaredBytes {
-		w.broken = fmt.Errorf("%d of %d bytes: %w", b.length, w.declaredBytes, storage.ErrLength)
+	switch {
+	case w.closed:
+		return storage.ErrClosed
+	case w.done:
+		return errors.New("already committed")
+	case w.broken != nil:
+		return w.broken
+	case w.declared >= 0 && w.length != w.declared:
+		w.broken = fmt.Errorf("%d of %d bytes: %w", w.length, w.declared, storage.ErrLength)
 		return w.broken
 	}
-	if w.meta.BodyBytes < 0 {
-		w.meta.BodyBytes = b.length
+	w.meta.BodyBytes = w.length
+	r, err := w.mainRecord()
+	if err == nil {
+		err = w.body.volume.commit(r, w.writing)
 	}
-	e, err := w.publish(b)
 	if err != nil {
 		w.broken = err
 		return err
 	}
-	w.mu.Lock()
-	bad := w.bad
-	w.entry = e
-	w.mu.Unlock()
-	if bad { // found out while the meta file was written
-		w.store.drop(e, 0, storage.ErrCorrupt)
-		return storage.ErrCorrupt
-	}
+	w.writing = 0
+	w.done = true
 	return nil
 }
 
-// publish writes the meta file and links the entry, which takes over the bytes
-// reserved for both files.
-func (w *writer) publish(b body) (*entry, error) {
-	s := w.store
-	file := metaFile{key: w.key, n: s.drawN(), bodyN: w.bodyN, meta: w.meta, sums: b.allSums()}
-	encoded, err := file.append(nil)
-	if err != nil {
+// mainRecord is the record that makes the object: with the body in it, or a head
+// for the chunks that are in the log already and the last one.
+func (w *writer) mainRecord() (r *record, err error) {
+	if len(w.body.stretches) > 0 && len(w.buffer) > 0 {
+		if err := w.spill(); err != nil {
+			return nil, err
+		}
+	}
+	r = &record{kind: kindObject, key: w.body.key, stamp: w.meta.Stamp, length: w.length}
+	if r.meta, err = w.meta.AppendBinary(nil); err != nil {
 		return nil, err
 	}
-	if stuckBytes, err := s.writeMetaFile(w.key, file.n, encoded); err != nil {
-		w.reservedBytes -= stuckBytes
-		return nil, err
+	if len(w.body.stretches) == 0 {
+		r.body, r.sums = w.buffer, sumsOf(w.buffer)
+		return r, nil
 	}
-	e := &entry{
-		key: w.key, bodyID: w.meta.BodyID, bodyN: w.bodyN, length: b.length,
-		metaN: file.n, checked: newChecked(w.meta.Stamp),
+	r.kind = kindHead
+	for _, s := range w.body.stretches {
+		r.parts = append(r.parts, s.part)
 	}
-	e.bodyBytes, e.metaBytes = w.fileBytes(b.length)
-	e.touched.Store(time.Now().Unix())
-	if err := s.link(e); err != nil {
-		return nil, errors.Join(err, s.remove(s.metaPath(w.key, file.n)))
-	}
-	return e, nil
+	return r, nil
 }
 
-// Close implements storage.Writer.
+// Close implements storage.Writer. Chunks that no head names are garbage, until
+// their regions are taken back.
 func (w *writer) Close() error {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.closed {
-		w.mu.Unlock()
 		return nil
 	}
 	w.closed = true
-	e := w.entry
-	w.mu.Unlock()
-
-	err := w.body.file.Close()
-	if e != nil {
-		w.store.unpin(e)
-	} else {
-		err = errors.Join(err, w.store.removeAndRelease(w.bodyPath(), w.reservedBytes))
+	v := w.body.volume
+	v.index.used.Add(-w.writing)
+	for _, s := range w.body.stretches {
+		v.unpin(s.region)
 	}
-	if err != nil {
-		return fmt.Errorf("disk: close %s: %w", w.key, err)
-	}
+	w.buffer = nil
 	return nil
 }

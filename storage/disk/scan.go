@@ -1,0 +1,137 @@
+package disk
+
+import (
+	"errors"
+	"io"
+
+	"weir/storage"
+)
+
+const scanWindowBytes = 1 << 20
+
+// logReader reads a log that belongs to a table: what start-up, the reclaiming
+// of a region and a look from outside have in common.
+type logReader struct {
+	file     io.ReaderAt
+	geometry geometry
+	salt     uint32
+}
+
+// footer reads the footer of a region. An error that wraps storage.ErrCorrupt says
+// that it has none.
+func (l logReader) footer(region uint32, firstSequence uint64) ([]footerEntry, error) {
+	end := int64(region+1) * l.geometry.regionBytes
+	trailer := make([]byte, footerTrailerBytes)
+	if err := l.readFull(trailer, end-footerTrailerBytes); err != nil {
+		return nil, err
+	}
+	n, err := decodeTrailer(trailer, firstSequence, l.geometry.regionBytes)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, footerBytes(n))
+	if err := l.readFull(b, end-int64(len(b))); err != nil {
+		return nil, err
+	}
+	return decodeFooter(b, firstSequence, l.salt, l.geometry.regionBytes)
+}
+
+func (l logReader) readFull(p []byte, off int64) error {
+	n, err := l.file.ReadAt(p, off)
+	if n < len(p) && (err == nil || err == io.EOF) {
+		return storage.ErrCorrupt
+	}
+	if n == len(p) {
+		return nil
+	}
+	return err
+}
+
+// scan finds the records of a region that has no footer. Behind damage it looks
+// for the next record; what an earlier life of the region left there has a
+// sequence below the first one, or below that of a record before it.
+func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, error) {
+	var entries []footerEntry
+	last := firstSequence
+	w := window{file: l.file, base: int64(region) * l.geometry.regionBytes, bytes: l.geometry.regionBytes}
+	for off := int64(0); off+recordHeadBytes <= l.geometry.regionBytes; {
+		r, whole, err := l.record(&w, off)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil || r.sequence <= last {
+			off += unitBytes
+			continue
+		}
+		last = r.sequence
+		e := footerEntry{
+			key: r.key, sequence: r.sequence, unit: uint32(off / unitBytes), units: uint32(whole / unitBytes), kind: r.kind,
+		}
+		if r.kind == kindObject || r.kind == kindHead {
+			e.accounted = r.accountedBytes()
+		}
+		entries = append(entries, e)
+		off += whole
+	}
+	return entries, nil
+}
+
+// record decodes the front of the record at an offset of the window; nil if
+// there is none.
+func (l logReader) record(w *window, off int64) (r *record, whole int64, err error) {
+	head, err := w.at(off, recordHeadBytes)
+	if err != nil || head == nil {
+		return nil, 0, err
+	}
+	front, whole, ok := recordSize(head, l.geometry.recordMax)
+	if !ok || off+whole > l.geometry.regionBytes {
+		return nil, 0, nil
+	}
+	b, err := w.at(off, front)
+	if err != nil || b == nil {
+		return nil, 0, err
+	}
+	r, err = decodeFront(b, l.salt, l.geometry.recordMax)
+	if errors.Is(err, storage.ErrCorrupt) {
+		return nil, 0, nil
+	}
+	return r, whole, err
+}
+
+// entries gives what is in a region: from its footer, or else by a scan.
+func (l logReader) entries(region uint32, firstSequence uint64) (entries []footerEntry, footed bool, err error) {
+	if entries, err = l.footer(region, firstSequence); err == nil {
+		return entries, true, nil
+	}
+	entries, err = l.scan(region, firstSequence)
+	return entries, false, err
+}
+
+// window reads a region from front to end in large pieces.
+type window struct {
+	file  io.ReaderAt
+	base  int64
+	bytes int64 // of the region
+	off   int64 // where buffer begins
+	data  []byte
+}
+
+// at gives n bytes from an offset on; nil beyond the end. They are good until
+// the next call.
+func (w *window) at(off, n int64) ([]byte, error) {
+	if off+n > w.bytes {
+		return nil, nil
+	}
+	if off < w.off || off+n > w.off+int64(len(w.data)) {
+		data := make([]byte, min(max(n, scanWindowBytes), w.bytes-off))
+		got, err := w.file.ReadAt(data, w.base+off)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		w.off, w.data = off, data[:got]
+		if int64(got) < n {
+			return nil, nil
+		}
+	}
+	return w.data[off-w.off : off-w.off+n : off-w.off+n], nil
+}
