@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/storage"
+	"weir/storage/disk"
+	"weir/storage/storagetest"
+)
+
+func TestCache(t *testing.T) {
+	dir := t.TempDir()
+	s, err := disk.Open(disk.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(storagetest.Put(s, "a", 1, 100_000), storagetest.Put(s, "b", 2, 10), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	key := storage.KeyOf("b").String()
+	for _, row := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"cache", "ls", dir}, 0, key},
+		{[]string{"cache", "ls", dir}, 0, "host.example/b"},
+		{[]string{"cache", "stat", dir}, 0, "2 objects"},
+		{[]string{"cache", "verify", dir}, 0, "2 objects are good"},
+		{[]string{"cache", "dump", dir, key}, 0, "host.example/b 200\nContent-Type: text/plain\r\n\n" + string(storagetest.Body(2, 10))},
+		{[]string{"cache", "dump", dir, "abc"}, 1, "is no key"},
+		{[]string{"cache", "dump", dir, storage.KeyOf("c").String()}, 1, "not found"},
+		{[]string{"cache", "ls", filepath.Join(dir, "none")}, 2, "no such file"},
+	} {
+		wantRun(t, row.args, row.code, row.want)
+	}
+	path := filepath.Join(dir, "regions.log")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[bytes.Index(b, storagetest.Body(1, 100_000)[:1000])+70_000] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, []string{"cache", "verify", dir}, 1, "block 1: object failed its checksum")
+}
+
+func wantRun(t *testing.T, args []string, code int, want string) {
+	t.Helper()
+	var out bytes.Buffer
+	got := run(&environment{ctx: t.Context(), out: &out, errors: &out}, args)
+	if got != code || !strings.Contains(out.String(), want) {
+		t.Errorf("weir %s: exit status %d, want %d with %q:\n%s", strings.Join(args, " "), got, code, want, out.String())
+	}
+}
