@@ -157,10 +157,29 @@ func (t *tier) openStores(folder string, b budgets) error {
 		default:
 			t.disk = d
 			t.telemetry.Store(t.name, storage.TierDisk, t.disk)
+			t.publishHealth(d)
 		}
 	}
 	t.store = tiered.New(t.memory, t.disk, tiered.Options{Log: t.log})
 	return nil
+}
+
+// publishHealth names the condition of each of the store's directories.
+func (t *tier) publishHealth(d *disk.Store) {
+	for i, h := range d.Health() {
+		t.telemetry.Gauge(t.name, "weir_disk_state", "Condition of a cache directory: 0 online, 1 failing, 2 offline.",
+			func() float64 { return float64(d.Health()[i].State) }, "dir", h.Dir)
+		t.telemetry.Gauge(t.name, "weir_disk_errors_total", "Calls of the file system that failed.",
+			func() float64 { return float64(d.Health()[i].Errors) }, "dir", h.Dir)
+	}
+	t.telemetry.Check("disk", func() error {
+		for _, h := range d.Health() {
+			if h.State == disk.StateOffline {
+				return fmt.Errorf("%s is %s: %w", h.Dir, h.State, h.LastError)
+			}
+		}
+		return nil
+	})
 }
 
 func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
