@@ -177,7 +177,9 @@ func (w *writer) commit() error {
 		w.broken = fmt.Errorf("%d of %d bytes: %w", w.length, w.declared, storage.ErrLength)
 		return w.broken
 	}
-	w.meta.BodyBytes = w.length
+	if w.meta.BodyBytes < 0 { // readers of a declared one have it in their hands
+		w.meta.BodyBytes = w.length
+	}
 	r, err := w.mainRecord()
 	if err == nil {
 		err = w.body.volume.commit(r, w.writing)
