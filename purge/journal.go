@@ -78,10 +78,10 @@ func OpenJournal(path string, o JournalOptions) (_ *Journal, err error) {
 	defer damageIsError(path, &err)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: o.LockTimeout,
-		// The freelist is rebuilt when the file is opened, which is rare;
-		// writing it would add pages to each commit, which are many.
-		NoFreelistSync: true,
-		FreelistType:   bbolt.FreelistMapType,
+		// The freelist is written with each commit: to rebuild it, bbolt walks
+		// through all pages in a goroutine of its own, where a damaged one
+		// panics and nobody can make an error of that.
+		FreelistType: bbolt.FreelistMapType,
 	})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrJournalHeld)
