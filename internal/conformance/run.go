@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"weir/internal/config"
 	"weir/internal/lab"
@@ -165,8 +166,21 @@ func (o options) measure(ctx context.Context, t tier, p plan, recorded score) (o
 	return outcomes, err
 }
 
+// oneByOne is a writer for several goroutines.
+type oneByOne struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *oneByOne) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}
+
 // runOne shows one test: what each side sent, as the suite itself tells it.
 func runOne(ctx context.Context, o options, s *suite) error {
+	o.out = &oneByOne{to: o.out} // the origin's words come beside the client's
 	for _, t := range tiers {
 		if !o.wants(t.name) {
 			continue
