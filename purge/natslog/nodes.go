@@ -34,10 +34,23 @@ func Announcer(nc *nats.Conn) func(purge.Announcement) error {
 // Announcements that cannot be read, or that speak for another node than their
 // subject names, are ignored.
 func ObserveNodes(ctx context.Context, nc *nats.Conn, observe func(purge.Announcement), ready func()) error {
-	messages := make(chan *nats.Msg, announcementsMax)
-	sub, err := nc.ChanSubscribe(subjectNodes+"*", messages)
+	return listen(ctx, nc, "observe nodes", subjectNodes+"*", announcementsMax, ready, func(m *nats.Msg) {
+		a, err := purge.DecodeAnnouncement(m.Data)
+		if err == nil && strings.TrimPrefix(m.Subject, subjectNodes) == token(a.Node) {
+			observe(a)
+		}
+	})
+}
+
+// listen hands what is published on a subject to take, one message after the
+// other, until ctx ends; it then returns nil. At most waitingMax messages wait:
+// what comes beyond them is lost. It calls ready, if that is not nil, once it
+// will miss none. what says in an error what it was for.
+func listen(ctx context.Context, nc *nats.Conn, what, subject string, waitingMax int, ready func(), take func(*nats.Msg)) error {
+	messages := make(chan *nats.Msg, waitingMax)
+	sub, err := nc.ChanSubscribe(subject, messages)
 	if err != nil {
-		return fmt.Errorf("observe nodes: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	if ready != nil {
@@ -49,12 +62,9 @@ func ObserveNodes(ctx context.Context, nc *nats.Conn, observe func(purge.Announc
 		select {
 		case m, open := <-messages:
 			if !open {
-				return fmt.Errorf("observe nodes: %w", nats.ErrConnectionClosed)
+				return fmt.Errorf("%s: %w", what, nats.ErrConnectionClosed)
 			}
-			a, err := purge.DecodeAnnouncement(m.Data)
-			if err == nil && strings.TrimPrefix(m.Subject, subjectNodes) == token(a.Node) {
-				observe(a)
-			}
+			take(m)
 		case <-ctx.Done():
 			return nil
 		}

@@ -46,7 +46,7 @@ const answersMax = 32
 // until ctx ends; it then returns nil. It calls ready, if that is not nil, once
 // it will miss none.
 func AnswerQuestions(ctx context.Context, nc *nats.Conn, node string, answer func(question []byte) []byte, ready func()) error {
-	return answerWith(ctx, nc, node, ready, func(m *nats.Msg) { respond(m, answer) })
+	return listen(ctx, nc, "answer questions", subjectAsk+token(node), questionsMax, ready, func(m *nats.Msg) { respond(m, answer) })
 }
 
 // AnswerCalls is AnswerQuestions for answers that wait for something: several are
@@ -54,7 +54,7 @@ func AnswerQuestions(ctx context.Context, nc *nats.Conn, node string, answer fun
 func AnswerCalls(ctx context.Context, nc *nats.Conn, node string, answer func(question []byte) []byte, ready func()) error {
 	var answers errgroup.Group
 	answers.SetLimit(answersMax)
-	err := answerWith(ctx, nc, node, ready, func(m *nats.Msg) {
+	err := listen(ctx, nc, "answer questions", subjectAsk+token(node), questionsMax, ready, func(m *nats.Msg) {
 		answers.Go(func() error {
 			respond(m, answer)
 			return nil
@@ -66,29 +66,4 @@ func AnswerCalls(ctx context.Context, nc *nats.Conn, node string, answer func(qu
 func respond(m *nats.Msg, answer func(question []byte) []byte) {
 	// Who asked hears nothing while there is no connection.
 	_ = m.Respond(answer(m.Data))
-}
-
-func answerWith(ctx context.Context, nc *nats.Conn, node string, ready func(), take func(*nats.Msg)) error {
-	questions := make(chan *nats.Msg, questionsMax)
-	sub, err := nc.ChanSubscribe(subjectAsk+token(node), questions)
-	if err != nil {
-		return fmt.Errorf("answer questions: %w", err)
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	if ready != nil {
-		// Without a connection it is subscribed when there is one.
-		_ = nc.FlushTimeout(dialTimeout)
-		ready()
-	}
-	for {
-		select {
-		case m, open := <-questions:
-			if !open {
-				return fmt.Errorf("answer questions: %w", nats.ErrConnectionClosed)
-			}
-			take(m)
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
