@@ -81,7 +81,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	req := http.Header{"If-None-Match": {`"x", "abc"`}, "If-Modified-Since": {middle}}
 	tests := map[string]func(){
 		"CanonicalHost": func() { _, _ = CanonicalHost("example.com:8080") },
-		"Evaluate":      func() { Evaluate("GET", req, `"abc"`, middle) },
+		"Evaluate":      func() { EvaluateStored("GET", req, `"abc"`, middle, "") },
 		"IfRange":       func() { IfRange(req, `"abc"`, middle) },
 	}
 	for name, f := range tests {

@@ -22,7 +22,7 @@ type Fields interface {
 // Precondition says what the conditions of a request make of its answer.
 type Precondition uint8
 
-// The answers of Evaluate.
+// The answers of EvaluateStored.
 const (
 	// Proceed: the conditions hold, or there are none.
 	Proceed Precondition = iota
@@ -46,23 +46,20 @@ func (p Precondition) String() string {
 	}
 }
 
-// Evaluate checks a request's conditions in the order of section 13.2.2,
-// against a representation that exists and would be answered with 2xx.
-// etag and lastModified are its validators as received, "" where it has none;
-// one that is malformed matches nothing.
+// EvaluateStored checks a request's conditions in the order of section 13.2.2,
+// against a stored representation that would be answered with 2xx. etag and
+// lastModified are its validators as received, "" where it has none; one that is
+// malformed matches nothing.
+//
+// Where it has no Last-Modified, its Date stands in for If-Modified-Since (RFC
+// 9111 section 4.3.2), and for nothing else: it says when the response was made,
+// so that a later time in the condition means that nothing is newer. Give "" for
+// a date that is not to stand in.
 //
 // A condition that cannot be read is met in the way that is always correct:
 // If-Match fails, If-None-Match does not match, a date is ignored. If-Range is
 // for IfRange. RFC 9111 section 4.3.2 leaves If-Match and If-Unmodified-Since
 // to origins; a cache that forwards such requests never asks here.
-func Evaluate(method string, req Fields, etag, lastModified string) Precondition {
-	return EvaluateStored(method, req, etag, lastModified, "")
-}
-
-// EvaluateStored is Evaluate for a stored response. Where it has no
-// Last-Modified, its Date stands in for If-Modified-Since (RFC 9111 section
-// 4.3.2), and for nothing else: it says when the response was made, so that a
-// later time in the condition means that nothing is newer.
 func EvaluateStored(method string, req Fields, etag, lastModified, date string) Precondition {
 	if ifMatch := req.Values("If-Match"); len(ifMatch) > 0 {
 		if !anyTagMatches(ifMatch, etag, strongly) {

@@ -99,7 +99,7 @@ func TestUpdateStored(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before := tt.stored.Clone()
-			if got := UpdateStored(tt.stored, tt.by); !reflect.DeepEqual(got, tt.want) {
+			if got := updateStored(tt.stored, tt.by, Policy{}); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 			if !reflect.DeepEqual(tt.stored, before) {

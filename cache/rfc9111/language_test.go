@@ -33,13 +33,13 @@ func TestVariantByLanguage(t *testing.T) {
 	fields := []string{"accept-language"}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a, b := Variant(fields, header("Accept-Language", tt.a)), Variant(fields, header("Accept-Language", tt.b))
+			a, b := new(Policy).Variant(fields, header("Accept-Language", tt.a)), new(Policy).Variant(fields, header("Accept-Language", tt.b))
 			if (a == b) != tt.same {
 				t.Errorf("got %q and %q", a, b)
 			}
 		})
 	}
-	if got := Variant(fields, header("Accept-Language", "EN-us;q=0.80", "Accept-Language", "de, fr;q=0.0")); got != "accept-language=21:de,en-us;q=0.8,fr;q=0;" {
+	if got := new(Policy).Variant(fields, header("Accept-Language", "EN-us;q=0.80", "Accept-Language", "de, fr;q=0.0")); got != "accept-language=21:de,en-us;q=0.8,fr;q=0;" {
 		t.Errorf("got %q", got)
 	}
 }

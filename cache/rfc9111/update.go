@@ -13,7 +13,7 @@ import (
 //
 // Entity tags are compared weakly, although section 4.3.4 asks for one strong
 // validator in common: servers that compress on the way mark the tag of a 200
-// as weak and leave the 304's as it is. The stored tag stays (see UpdateStored),
+// as weak and leave the 304's as it is. The stored tag stays (see updateStored),
 // so nothing is claimed to be stronger than it was.
 func Updates(stored, notModified http.Header) bool {
 	oldTag, newTag := stored.Get("Etag"), notModified.Get("Etag")
@@ -33,7 +33,7 @@ func sameDate(a, b string) bool {
 	return a == b || aok && bok && at.Equal(bt)
 }
 
-// UpdateStored gives the stored fields as a 304 changes them (section 3.2).
+// updateStored gives the stored fields as a 304 changes them (section 3.2).
 // Every field of the 304 replaces the stored one of its name, all lines of it,
 // except those that describe the bytes stored here: Content-Length,
 // Content-Encoding, Content-Range, and ETag where there is one already. A field
@@ -41,15 +41,11 @@ func sameDate(a, b string) bool {
 // only what StoredFields keeps.
 //
 // Set-Cookie is taken only where the stored response has one or the updated one
-// says public or s-maxage, by the rule of RefusedSetCookie. The result can have
+// says public or s-maxage, by the rule of RefusedSetCookie, or p shares it. The result can have
 // become unfit to be stored (no-store, private): ask Storable with it again.
 //
 // The fields of a stored part and those of a later part that Combines allows
 // to join it come together in the same way (section 3.4).
-func UpdateStored(stored, notModified http.Header) http.Header {
-	return updateStored(stored, notModified, Policy{})
-}
-
 func updateStored(stored, notModified http.Header, p Policy) http.Header {
 	updated := StoredFields(stored)
 	fresh := StoredFields(notModified)
@@ -83,7 +79,7 @@ func describesBytes(name string, stored http.Header) bool {
 
 func isSetCookie(name string) bool { return name == "Set-Cookie" || name == "Set-Cookie2" }
 
-// Refresh is UpdateStored and NewStored in one, after a 304 for which Updates
+// Refresh is updateStored and NewStored in one, after a 304 for which Updates
 // holds. It is the way to renew a stored response: the 304's Age, which is not
 // kept, counts into its age; and where the 304 has no Date, responseTime
 // becomes the Date (RFC 9110 section 6.6.1), or the response would stay as old

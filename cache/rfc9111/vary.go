@@ -33,12 +33,6 @@ func VaryFields(resp http.Header) (fields []string, star bool) {
 	return fields, false
 }
 
-// Variant is Policy.Variant for a site without Languages.
-func Variant(fields []string, req Fields) string {
-	p := Policy{}
-	return p.Variant(fields, req)
-}
-
 // Variant is the text that tells the variants of one key apart: for each of
 // fields (as VaryFields gave them) its name and its value in req.
 //

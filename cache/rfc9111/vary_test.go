@@ -64,7 +64,7 @@ func TestVariant(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a, b := Variant([]string{"foo"}, tt.a), Variant([]string{"foo"}, tt.b)
+			a, b := new(Policy).Variant([]string{"foo"}, tt.a), new(Policy).Variant([]string{"foo"}, tt.b)
 			if (a == b) != tt.same {
 				t.Errorf("got %q and %q", a, b)
 			}
@@ -73,11 +73,11 @@ func TestVariant(t *testing.T) {
 }
 
 func TestVariantText(t *testing.T) {
-	got := Variant([]string{"accept", "x"}, header("Accept", "a, b"))
+	got := new(Policy).Variant([]string{"accept", "x"}, header("Accept", "a, b"))
 	if want := "accept=3:a,b;x-;"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := Variant(nil, header("Accept", "a")); got != "" {
+	if got := new(Policy).Variant(nil, header("Accept", "a")); got != "" {
 		t.Errorf("no fields: got %q", got)
 	}
 }
@@ -103,8 +103,8 @@ func FuzzVariant(f *testing.F) {
 	f.Add(`1;bar=1:x`, "", "1", `x;bar=1:x`)
 	f.Fuzz(func(t *testing.T, a1, a2, b1, b2 string) {
 		fields := []string{"bar", "foo"}
-		a := Variant(fields, http.Header{"Bar": {a1}, "Foo": {a2}})
-		b := Variant(fields, http.Header{"Bar": {b1}, "Foo": {b2}})
+		a := new(Policy).Variant(fields, http.Header{"Bar": {a1}, "Foo": {a2}})
+		b := new(Policy).Variant(fields, http.Header{"Bar": {b1}, "Foo": {b2}})
 		normal := func(line string) string { return string(appendNormalised(nil, []string{line})) }
 		if (a == b) != (normal(a1) == normal(b1) && normal(a2) == normal(b2)) {
 			t.Fatalf("%q and %q", a, b)
