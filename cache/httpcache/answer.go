@@ -44,7 +44,9 @@ func (o *writer) forward(request *cache.Request) *Refusal {
 		}
 		o.upgrade, request.Bypass = upgrade, true
 	}
-	request.Hint = o.hint
+	if o.takesHints() {
+		request.Hint = o.hint
+	}
 	request.Forward = &forwarder{
 		h: o.h, r: o.r, request: request,
 		body: o.request, interim: o.interim, upgrade: o.upgrade,

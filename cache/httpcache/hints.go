@@ -12,12 +12,18 @@ import (
 // hintsMax bounds the links of one 103.
 const hintsMax = 20
 
+// takesHints says whether the client is one for early hints. Only browsers on
+// HTTP/2 and HTTP/3 make use of them, and clients of HTTP/1.1 are known to take a
+// 103 for the answer.
+func (o *writer) takesHints() bool {
+	return o.r.ProtoMajor >= 2 && o.r.Method == http.MethodGet && o.h.Face == FaceClients
+}
+
 // hint tells the client, in a 103 (RFC 8297), what the page that it waits for
 // will want to load: what the stored one, which is being validated or replaced,
-// says in Link. Only browsers on HTTP/2 and HTTP/3 make use of that, and clients of
-// HTTP/1.1 are known to take a 103 for the answer.
+// says in Link.
 func (o *writer) hint(stored *storage.Meta) {
-	if o.r.ProtoMajor < 2 || o.r.Method != http.MethodGet || stored.Status != http.StatusOK || o.h.Face != FaceClients {
+	if stored.Status != http.StatusOK {
 		return
 	}
 	header := rfc9111.ParseFields(stored.Header)
