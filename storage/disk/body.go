@@ -221,11 +221,3 @@ func (v *volume) readGathered(r *region, off int64, p []byte) int {
 	}
 	return 0
 }
-
-// read copies what a segment has from an offset of a region on.
-func (s *segment) read(r *region, off int64, p []byte) int {
-	if s == nil || s.region != r || off < s.off || off >= s.off+int64(len(s.data)) {
-		return 0
-	}
-	return copy(p, s.data[off-s.off:])
-}

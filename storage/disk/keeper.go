@@ -104,26 +104,36 @@ func (v *volume) writeQueued(todo work) bool {
 // flush writes a segment. If it cannot, nor at a second try, what was in it is
 // lost: those keys are deleted, so that nothing older is found under them.
 func (v *volume) flush(s *segment) {
-	err := v.write(s.region, s.off, s.data)
+	err := v.writeSegment(s)
 	if err != nil {
-		err = v.write(s.region, s.off, s.data)
+		err = v.writeSegment(s)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.queue = v.queue[1:]
 	if err == nil {
-		s.region.written.Store(s.off + int64(len(s.data)))
+		s.region.written.Store(s.off + s.bytes)
 	} else {
 		v.loseLocked(s)
 	}
-	if int64(cap(s.data)) == v.geometry.bufferBytes {
-		v.spare = s.data
+	s.release()
+	if int64(cap(s.copied)) == v.geometry.bufferBytes {
+		v.spare = s.copied
 	}
 	v.signalLocked()
 	select {
 	case v.dirty <- struct{}{}:
 	default:
 	}
+}
+
+func (v *volume) writeSegment(s *segment) error {
+	for _, p := range s.pieces {
+		if err := v.write(s.region, s.off+p.off, p.data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write writes to a region, and counts what goes wrong.
@@ -143,7 +153,7 @@ func (v *volume) base(region uint32) int64 { return int64(region) * v.geometry.r
 
 // loseLocked deletes what was in a segment that could not be written.
 func (v *volume) loseLocked(s *segment) {
-	r, to := s.region, s.off+int64(len(s.data))
+	r, to := s.region, s.off+s.bytes
 	if r.lostFrom == r.lostTo {
 		r.lostFrom = s.off
 	}

@@ -96,8 +96,9 @@ type record struct {
 	meta     []byte
 	sums     []uint32
 	parts    []part
-	length   int64  // B
-	body     []byte // when it is written; reading leaves it where it is
+	length   int64     // B
+	body     []byte    // when it is written; reading leaves it where it is
+	gathered *gathered // whose the body is, if it may be referred to; not of the record's bytes
 }
 
 func blocksOf(bodyBytes int64) int64 { return (bodyBytes + blockBytes - 1) / blockBytes }
@@ -151,6 +152,11 @@ func (r *record) accountedBytes() int64 {
 
 // append appends the record to b.
 func (r *record) append(b []byte, salt uint32) []byte {
+	return r.appendPadding(append(r.appendFront(b, salt), r.body...))
+}
+
+// appendFront appends what stands before the body.
+func (r *record) appendFront(b []byte, salt uint32) []byte {
 	start := len(b)
 	b = append(b, recordMagic...)
 	b = append(b, recordVersion, byte(r.kind), 0, 0)
@@ -172,8 +178,13 @@ func (r *record) append(b []byte, salt uint32) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(p.bytes))
 	}
 	binary.LittleEndian.PutUint32(b[start+60:], frontSum(b[start:], salt))
-	b = append(b, r.body...)
-	return append(b, make([]byte, r.bytes()-int64(len(b)-start))...)
+	return b
+}
+
+// appendPadding appends the zeros behind the body.
+func (r *record) appendPadding(b []byte) []byte {
+	var zeros [unitBytes]byte
+	return append(b, zeros[:r.bytes()-r.frontBytes()-int64(len(r.body))]...)
 }
 
 // frontSum is the checksum of a record's front, its own four bytes left out.

@@ -52,6 +52,7 @@ type volume struct {
 	checked   checkedVersions
 	health    health
 	blocks    sync.Pool // of *[]byte, blockBytes long
+	chunks    sync.Pool // of *gathered, chunkBytes long
 	evictions atomic.Int64
 	corrupt   atomic.Int64
 	admission *admission    // nil: everything is written
@@ -103,13 +104,6 @@ type volume struct {
 	closed     bool
 	offline    bool
 	unmarked   bool // out of service, and the table does not say so yet
-}
-
-// segment is a stretch of a region that is gathered, or waits to be written.
-type segment struct {
-	region *region
-	off    int64
-	data   []byte
 }
 
 // work is what the keeper writes: a segment, or a region's footer.
@@ -192,7 +186,7 @@ func (v *volume) fitsLocked(n int64) bool {
 // bufferLocked sees to it that filling takes n bytes more. False: the buffers are
 // all full.
 func (v *volume) bufferLocked(n int64) bool {
-	if v.filling != nil && int64(len(v.filling.data))+n > v.geometry.bufferBytes {
+	if v.filling != nil && v.filling.bytes+n > v.geometry.bufferBytes {
 		if len(v.queue) >= queueMax {
 			return false
 		}
@@ -204,7 +198,7 @@ func (v *volume) bufferLocked(n int64) bool {
 		if data == nil {
 			data = make([]byte, 0, v.geometry.bufferBytes)
 		}
-		v.filling = &segment{region: v.current, off: v.tail, data: data[:0]}
+		v.filling = &segment{region: v.current, off: v.tail, copied: data[:0]}
 		v.flushAt = time.Now().Add(flushAfter)
 		v.wakeKeeper() // it sets its clock by flushAt
 	}
@@ -242,7 +236,7 @@ func (v *volume) putLocked(r *record) place {
 	v.sequence++
 	r.sequence = v.sequence
 	at := place{region: v.current.id, unit: uint32(v.tail / unitBytes)}
-	v.filling.data = r.append(v.filling.data, v.salt)
+	v.filling.append(r, v.salt)
 	e := footerEntry{key: r.key, sequence: r.sequence, unit: at.unit, units: uint32(r.bytes() / unitBytes), kind: r.kind}
 	if r.kind == kindObject || r.kind == kindHead {
 		e.accounted = r.accountedBytes()

@@ -23,9 +23,9 @@ type writer struct {
 	// mu guards what follows against readers; it is not held while the log is
 	// read or written. Only Write, Commit and Close change it.
 	mu     sync.RWMutex
-	body   body // what is in the log
-	buffer []byte
-	length int64 // what readers see
+	body   body      // what is in the log
+	buffer *gathered // nil: nothing is in it
+	length int64     // what readers see
 	closed bool
 }
 
@@ -49,11 +49,7 @@ func (v *volume) create(k storage.Key, m *storage.Meta, bytesMax int64) (*writer
 	if !v.admission.admits(k, m.BodyBytes) {
 		return nil, fmt.Errorf("not worth a write yet: %w", storage.ErrFull)
 	}
-	w := &writer{meta: m, declared: m.BodyBytes, bytesMax: bytesMax, body: body{volume: v, key: k}}
-	if m.BodyBytes > 0 {
-		w.buffer = make([]byte, 0, min(m.BodyBytes, v.geometry.chunkBytes))
-	}
-	return w, nil
+	return &writer{meta: m, declared: m.BodyBytes, bytesMax: bytesMax, body: body{volume: v, key: k}}, nil
 }
 
 // Write implements storage.Writer.
@@ -81,16 +77,12 @@ func (w *writer) write(p []byte) error {
 		return w.broken
 	}
 	for len(p) > 0 {
-		room := int(w.body.volume.geometry.chunkBytes) - len(w.buffer)
-		if room == 0 {
-			if w.broken = w.spill(); w.broken != nil {
-				return w.broken
-			}
-			continue
+		if w.broken = w.makeRoom(); w.broken != nil {
+			return w.broken
 		}
-		n := min(room, len(p))
+		n := min(cap(w.buffer.data)-len(w.buffer.data), len(p))
 		w.mu.Lock()
-		w.buffer = append(w.buffer, p[:n]...)
+		w.buffer.data = append(w.buffer.data, p[:n]...)
 		w.mu.Unlock()
 		p = p[n:]
 	}
@@ -100,10 +92,62 @@ func (w *writer) write(p []byte) error {
 	return nil
 }
 
-// spill puts the buffer into the log.
+// unknownBytes is what a body is gathered in at first whose length is not declared.
+const unknownBytes = 16 << 10
+
+// makeRoom sees to it that the buffer takes at least a byte more.
+func (w *writer) makeRoom() error {
+	v := w.body.volume
+	switch b := w.buffer; {
+	case b == nil || len(b.data) < cap(b.data):
+	case int64(len(b.data)) >= v.geometry.chunkBytes:
+		if err := w.spill(); err != nil {
+			return err
+		}
+	default:
+		grown := v.gather(min(int64(len(b.data))*4, v.geometry.chunkBytes))
+		grown.data = append(grown.data, b.data...)
+		w.swap(grown)
+	}
+	if w.buffer == nil {
+		left := w.declared - w.body.length
+		if w.declared < 0 && w.body.length == 0 {
+			left = unknownBytes
+		} else if w.declared < 0 {
+			left = v.geometry.chunkBytes
+		}
+		w.swap(v.gather(min(left, v.geometry.chunkBytes)))
+	}
+	return nil
+}
+
+// swap replaces the buffer.
+func (w *writer) swap(b *gathered) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.swapLocked(b)
+}
+
+func (w *writer) swapLocked(b *gathered) {
+	if w.buffer != nil {
+		w.buffer.release()
+	}
+	w.buffer = b
+}
+
+// bodyOf makes what is in the buffer the body of a record.
+func (w *writer) bodyOf(r *record) {
+	if w.buffer != nil {
+		r.body, r.gathered = w.buffer.data, w.buffer
+	}
+	r.sums = sumsOf(r.body)
+}
+
+// spill puts the buffer into the log; the next bytes need another one.
 func (w *writer) spill() error {
 	v := w.body.volume
-	r := &record{kind: kindChunk, key: w.body.key, length: int64(len(w.buffer)), body: w.buffer, sums: sumsOf(w.buffer)}
+	r := &record{kind: kindChunk, key: w.body.key, length: int64(len(w.buffer.data))}
+	w.bodyOf(r)
 	at, err := v.chunk(r, askWait)
 	if err != nil {
 		return err
@@ -114,7 +158,7 @@ func (w *writer) spill() error {
 	defer w.mu.Unlock()
 	s := w.body.add(part{place: at, sequence: r.sequence, bytes: r.length})
 	s.front.Store(&front{bytes: r.frontBytes(), sums: r.sums})
-	w.buffer = w.buffer[:0]
+	w.swapLocked(nil)
 	return nil
 }
 
@@ -154,7 +198,7 @@ func (w *writer) readBuffer(p []byte, off int64) (n int, inLog body, err error) 
 		inLog.length = min(inLog.length, w.length) // the rest belongs to a Write that is not done
 		return 0, inLog, nil
 	}
-	return copy(p[:min(int64(len(p)), w.length-off)], w.buffer[off-w.body.length:]), body{}, nil
+	return copy(p[:min(int64(len(p)), w.length-off)], w.buffer.data[off-w.body.length:]), body{}, nil
 }
 
 // Commit implements storage.Writer.
@@ -196,7 +240,7 @@ func (w *writer) commit() error {
 // mainRecord is the record that makes the object: with the body in it, or a head
 // for the chunks that are in the log already and the last one.
 func (w *writer) mainRecord() (r *record, err error) {
-	if len(w.body.stretches) > 0 && len(w.buffer) > 0 {
+	if len(w.body.stretches) > 0 && w.buffer != nil {
 		if err := w.spill(); err != nil {
 			return nil, err
 		}
@@ -206,7 +250,7 @@ func (w *writer) mainRecord() (r *record, err error) {
 		return nil, err
 	}
 	if len(w.body.stretches) == 0 {
-		r.body, r.sums = w.buffer, sumsOf(w.buffer)
+		w.bodyOf(r)
 		return r, nil
 	}
 	r.kind = kindHead
@@ -230,6 +274,6 @@ func (w *writer) Close() error {
 	for _, s := range w.body.stretches {
 		v.unpin(s.region)
 	}
-	w.buffer = nil
+	w.swapLocked(nil)
 	return nil
 }
