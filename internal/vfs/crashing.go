@@ -83,6 +83,29 @@ func undo(path string, writes []unsynced, random *rand.Rand) error {
 	return nil
 }
 
+// Rename implements FS. It does not happen while Crash copies.
+func (c *Crashing) Rename(from, to string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.FS.Rename(from, to)
+	if err == nil {
+		c.undone[to] = c.undone[from]
+		delete(c.undone, from)
+	}
+	return err
+}
+
+// Remove implements FS, likewise.
+func (c *Crashing) Remove(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.FS.Remove(name)
+	if err == nil {
+		delete(c.undone, name)
+	}
+	return err
+}
+
 // OpenFile implements FS.
 func (c *Crashing) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	file, err := c.FS.OpenFile(name, flag, perm)

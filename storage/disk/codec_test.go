@@ -127,6 +127,29 @@ func FuzzFooter(f *testing.F) {
 	})
 }
 
+func FuzzCheckpoint(f *testing.F) {
+	c := &checkpoint{sequence: 7, regions: []checkpointRegion{{0, 3}, {5, 9}}}
+	c.shards[2] = checkpointShard{slots: 3, sum: 4}
+	f.Add(c.append(nil, testSalt))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) >= checkpointHeadBytes {
+			binary.LittleEndian.PutUint32(b[60:], frontSum(b, testSalt))
+		}
+		c, err := decodeCheckpoint(b, testSalt, 8)
+		if err != nil {
+			if !errors.Is(err, storage.ErrCorrupt) {
+				t.Fatalf("%v is not ErrCorrupt", err)
+			}
+			return
+		}
+		clear(b[24:60]) // says nothing
+		binary.LittleEndian.PutUint32(b[60:], frontSum(b, testSalt))
+		if !bytes.Equal(c.append(nil, testSalt), b) || c.bytes() < int64(len(b)) {
+			t.Fatalf("%+v", c)
+		}
+	})
+}
+
 func FuzzRows(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1}, regionRow{state: regionSealed, firstSequence: 4, turn: 2}.append([]byte{0, 0, 0, 1}))
 	f.Add(keyStore, storeRow{salt: 1, regionBytes: 5}.append(nil))

@@ -30,12 +30,20 @@ type geometry struct {
 	chunkBytes  int64 // of body in one record, at most
 	recordMax   int64 // bytes of the longest record that a region takes
 	bufferBytes int64
+	// checkpointBytesMax is how long a checkpoint may be, of which two have room
+	// beside the regions; 0: there are none.
+	checkpointBytesMax int64
 }
 
 // geometryOf cuts a budget in bytes up. regionBytes is that of a store that
 // exists already, or 0.
 func geometryOf(budgetBytes, regionBytes int64) (geometry, error) {
 	left := budgetBytes - tableBytesMin
+	checkpoints := int64(0)
+	if budgetBytes >= checkpointBudgetMin {
+		checkpoints = left / checkpointShare
+		left -= checkpoints
+	}
 	if regionBytes == 0 {
 		regionBytes = min(max(left/regionsWanted/pageBytes*pageBytes, regionBytesMin), regionBytesMax)
 	}
@@ -44,7 +52,7 @@ func geometryOf(budgetBytes, regionBytes int64) (geometry, error) {
 		return geometry{}, fmt.Errorf("a budget of %d bytes is too small: %d are needed at least",
 			budgetBytes, tableBytesMin+regionsMin*(regionBytes+tableRegionBytes))
 	}
-	g := geometry{regionBytes: regionBytes, regions: int(regions)}
+	g := geometry{regionBytes: regionBytes, regions: int(regions), checkpointBytesMax: checkpoints / 2}
 	g.chunkBytes = min(chunkBytesMax, regionBytes/4)
 	g.recordMax = regionBytes - footerBytes(1)
 	g.bufferBytes = min(bufferBytes, regionBytes)

@@ -79,6 +79,9 @@ func fingerprintOf(k storage.Key) fingerprint {
 // shards that grow one at a time.
 type index struct {
 	shards [indexShards]shard
+	// first is what the shards' slots lay in at the start, and those of a shard
+	// that has not grown since still do.
+	first *mapping
 	// used is what all objects take of the budget: those in the index, those
 	// that are open though they have left it, and bodies being written.
 	used atomic.Int64
@@ -92,6 +95,9 @@ type shard struct {
 	mu    sync.RWMutex
 	slots []uint64 // fingerprint and entry by turns
 	live  int      // slots in use
+	// buried says that there may be tombstones, as there are while a store loads.
+	buried bool
+	first  *mapping // the index's
 
 	// openMu guards open. It is taken last.
 	openMu sync.Mutex
@@ -227,6 +233,7 @@ func (x *index) put(f fingerprint, e entry) (old entry) {
 		x.live.Add(1)
 	}
 	atomic.StoreUint64(&s.slots[at*slotWords+1], uint64(e))
+	s.buried = s.buried || e.kind() == kindTombstone
 	return old
 }
 
@@ -256,8 +263,54 @@ func (x *index) load(shard int, slots []slot, void *atomic.Bool) {
 		}
 		s.slots[at*slotWords], s.slots[at*slotWords+1] = uint64(new.fingerprint), uint64(new.entry)
 		s.live++
+		s.buried = s.buried || new.entry.kind() == kindTombstone
 		added++
 		used += new.entry.accounted()
+	}
+	x.live.Add(int64(added))
+	x.used.Add(used)
+}
+
+// appendShard appends the slots of a shard that are in use, in their order.
+func (x *index) appendShard(b []byte, shard int) []byte {
+	s := &x.shards[shard]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for at := 0; at < len(s.slots); at += slotWords {
+		if s.slots[at] != 0 {
+			b = binary.LittleEndian.AppendUint64(b, s.slots[at])
+			b = binary.LittleEndian.AppendUint64(b, atomic.LoadUint64(&s.slots[at+1]))
+		}
+	}
+	return b
+}
+
+// loadShard is load for what appendShard gave, as far as it lies in regions that
+// are covered. Slots that come in their order are written from front to end.
+func (x *index) loadShard(shard int, b []byte, covered []bool, void *atomic.Bool) {
+	s := &x.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if void.Load() {
+		return
+	}
+	if slots := (s.live + len(b)/slotBytes) * loadDenominator / loadNumerator; slots >= s.count() {
+		s.resize(slots + slots/50 + slotsMin)
+	}
+	added, used := 0, int64(0)
+	for ; len(b) >= slotBytes; b = b[slotBytes:] {
+		f, e := fingerprint(binary.LittleEndian.Uint64(b)), entry(binary.LittleEndian.Uint64(b[8:]))
+		if region := int(e.place().region); f == 0 || region >= len(covered) || !covered[region] {
+			continue
+		}
+		at, found := s.find(f)
+		if found {
+			continue
+		}
+		s.slots[at*slotWords], s.slots[at*slotWords+1] = uint64(f), uint64(e)
+		s.live++
+		added++
+		used += e.accounted()
 	}
 	x.live.Add(int64(added))
 	x.used.Add(used)
@@ -307,6 +360,25 @@ func (s *shard) empty(at int) {
 	s.live--
 }
 
+// unlinkAll is unlinked for every entry at once: it gives the bytes of those that
+// nobody has open. It wants s.mu held.
+func (s *shard) unlinkAll() (bytes int64) {
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	for at := 0; at < len(s.slots); at += slotWords {
+		e := entry(s.slots[at+1])
+		if s.slots[at] == 0 || e.kind() == kindTombstone {
+			continue
+		}
+		if o := s.open[e.place()]; o != nil {
+			o.unlinked = true
+			continue
+		}
+		bytes += e.accounted()
+	}
+	return bytes
+}
+
 // unlinked gives the bytes of an entry back that has left the index: now, or
 // when its last opening is closed. It wants s.mu held.
 func (x *index) unlinked(s *shard, e entry) {
@@ -332,19 +404,31 @@ func (s *shard) resize(slots int) {
 			copy(s.slots[at*slotWords:], old[i:i+slotWords])
 		}
 	}
-	freeWords(old)
+	s.free(old)
 }
 
-// expect makes room for a number of objects at once.
+// free gives slots back that the shard had.
+func (s *shard) free(slots []uint64) {
+	if s.first.has(slots) {
+		releaseWords(slots)
+		return
+	}
+	freeWords(slots)
+}
+
+// expect makes room for a number of objects at once, before there are any.
 func (x *index) expect(objects int) {
 	slots := objects / indexShards * loadDenominator / loadNumerator
 	slots += slots / 50 // the shards are not all alike
+	stretch := int(roundUp(int64(slots)*slotBytes, pageBytes))
+	if x.first = newMapping(indexShards * stretch); x.first == nil {
+		return
+	}
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.mu.Lock()
-		if slots > s.count() {
-			s.resize(slots)
-		}
+		s.first = x.first
+		s.slots = x.first.words(i*stretch, stretch/8)
 		s.mu.Unlock()
 	}
 }
@@ -354,37 +438,55 @@ func (x *index) sweep(match func(entry) bool) (removed int) {
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.mu.Lock()
-		for at := 0; at < s.count(); {
-			e := entry(s.slots[at*slotWords+1])
-			if s.slots[at*slotWords] == 0 || !match(e) {
-				at++
-				continue
-			}
-			s.empty(at) // another may have moved up to here
-			x.live.Add(-1)
-			x.unlinked(s, e)
-			removed++
-		}
+		removed += x.sweepShard(s, match)
 		s.mu.Unlock()
 	}
 	return removed
 }
 
-// clear takes everything out and gives the memory back.
+// dropTombstones takes out every tombstone. Most shards have none.
+func (x *index) dropTombstones() {
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.Lock()
+		if s.buried {
+			x.sweepShard(s, func(e entry) bool { return e.kind() == kindTombstone })
+			s.buried = false
+		}
+		s.mu.Unlock()
+	}
+}
+
+// sweepShard wants s.mu held.
+func (x *index) sweepShard(s *shard, match func(entry) bool) (removed int) {
+	for at := 0; at < s.count(); {
+		e := entry(s.slots[at*slotWords+1])
+		if s.slots[at*slotWords] == 0 || !match(e) {
+			at++
+			continue
+		}
+		s.empty(at) // another may have moved up to here
+		x.live.Add(-1)
+		x.unlinked(s, e)
+		removed++
+	}
+	return removed
+}
+
+// clear takes everything out and gives the memory back. The log's lock is held, or
+// nobody else has the index any more.
 func (x *index) clear() {
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.mu.Lock()
-		for at := 0; at < len(s.slots); at += slotWords {
-			if s.slots[at] != 0 {
-				x.unlinked(s, entry(s.slots[at+1]))
-			}
-		}
-		freeWords(s.slots)
+		x.used.Add(-s.unlinkAll())
+		s.free(s.slots)
 		x.live.Add(-int64(s.live))
-		s.slots, s.live = nil, 0
+		s.slots, s.live, s.first, s.buried = nil, 0, nil, false
 		s.mu.Unlock()
 	}
+	x.first.free()
+	x.first = nil
 }
 
 // bytes is the memory that the slots take.

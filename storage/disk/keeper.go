@@ -190,6 +190,7 @@ func (v *volume) writeFooter(r *region, entries []footerEntry) {
 	_ = v.write(r, v.geometry.regionBytes-int64(len(footer)), footer)
 	r.set(regionSealed)
 	v.unsaved[r.id] = v.rowOf(r)
+	v.sealedOne()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.queue = v.queue[1:]

@@ -42,7 +42,7 @@ type volumeOptions struct {
 func openVolume(o volumeOptions) (v *volume, err error) {
 	v = &volume{
 		dir: o.dir, log: o.log, budget: o.budget, fs: o.fs, admission: o.admission,
-		wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1), stopping: make(chan struct{}),
+		wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1), checkpointDue: make(chan struct{}, 1), stopping: make(chan struct{}),
 		loaded: make(chan struct{}), progress: make(chan struct{}),
 		owed: make(map[storage.Key]struct{}), unsaved: make(map[uint32]regionRow), loading: true,
 	}
@@ -123,11 +123,12 @@ func (v *volume) begin() error {
 		return err
 	}
 	v.store = row
-	err = v.fs.Remove(filepath.Join(v.dir, logFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	for _, name := range []string{logFile, checkpointFile, checkpointNewFile} {
+		if err := v.fs.Remove(filepath.Join(v.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // recover makes the regions out of the table's rows, and finds the end of the log.
@@ -235,6 +236,7 @@ func (v *volume) start() {
 	v.mu.Unlock()
 	v.workers.Go(v.keep)
 	v.workers.Go(v.sync)
+	v.workers.Go(v.checkpoints)
 	v.workers.Go(func() { v.load(regions) })
 }
 
@@ -245,13 +247,43 @@ type footer struct {
 	err     error
 }
 
-// load reads the footers of the sealed regions, several at a time, and applies them
-// in order, the newest first: a look-up never finds what something that is not
-// known yet has replaced.
+// load fills the index, the newest first: a look-up never finds what something that
+// is not known yet has replaced. Footers come first, of regions that the checkpoint
+// does not cover, and then the checkpoint.
 func (v *volume) load(regions []*region) {
 	defer close(v.loaded)
 	v.disown(v.recovered)
 	v.recovered = nil
+	older := regions
+	c, file := v.openCheckpoint()
+	var covered []bool
+	if c != nil {
+		defer file.Close() // it is only read
+		covered = c.covered(v.regions)
+		n := slices.IndexFunc(regions, func(r *region) bool { return !covered[r.id] })
+		if n < 0 {
+			n = len(regions)
+		}
+		older, regions = regions[:n], regions[n:]
+	}
+	suspect := v.loadFooters(regions)
+	if c != nil && !suspect && !v.applyCheckpoint(c, file, covered) {
+		suspect = v.loadFooters(older)
+	}
+	if v.whenLoaded != nil && !suspect {
+		v.whenLoaded()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.loading = false
+	v.index.dropTombstones()
+	v.full, v.noAhead = false, false
+	v.wakeKeeper()
+}
+
+// loadFooters reads the footers of regions, several at a time, and applies them from
+// the last to the first. It says whether one could not be read.
+func (v *volume) loadFooters(regions []*region) (suspect bool) {
 	queue := make(chan chan footer, footersMax)
 	v.workers.Go(func() {
 		defer close(queue)
@@ -268,16 +300,7 @@ func (v *volume) load(regions []*region) {
 			})
 		}
 	})
-	suspect := v.applyAll(queue)
-	if v.whenLoaded != nil && !suspect {
-		v.whenLoaded()
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.loading = false
-	v.index.sweep(func(e entry) bool { return e.kind() == kindTombstone })
-	v.full, v.noAhead = false, false
-	v.wakeKeeper()
+	return v.applyAll(queue)
 }
 
 // applyAll applies footers as they come, many at once: what goes into one shard of
@@ -377,6 +400,9 @@ func (v *volume) close() error {
 	close(v.stopping)
 	v.wakeKeeper()
 	v.workers.Wait()
+	if v.sinceCheckpoint.Load() > 0 {
+		v.writeCheckpoint()
+	}
 	var err error
 	if len(v.owed) > 0 {
 		err = fmt.Errorf("%d deletions could not be written: these objects may be there again", len(v.owed))

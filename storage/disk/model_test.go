@@ -1,10 +1,13 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"weir/storage"
@@ -45,6 +48,7 @@ type modelRun struct {
 	random         *rand.Rand
 	model          map[string]*storage.Meta
 	open           []storage.Object
+	checkpoints    [][]byte // of earlier restarts
 	step           int
 	hits, restarts int
 }
@@ -114,12 +118,38 @@ func (r *modelRun) restart() {
 	r.closeAll()
 	before := r.s.Stats()
 	mustClose(r.t, r.s)
+	r.disturbCheckpoint()
 	r.s = mustOpen(r.t, r.options)
 	// The keeper makes room ahead, so a few may have been evicted on either side.
 	if after := r.s.Stats(); after.Objects > before.Objects || after.Bytes > before.Bytes || after.Objects < before.Objects/2 {
 		r.t.Fatalf("step %d: restart: %+v, before %+v", r.step, after, before)
 	}
 	r.restarts++
+}
+
+// disturbCheckpoint has the next start find no checkpoint, an old one, or a damaged
+// one: it may then be slower, and nothing else.
+func (r *modelRun) disturbCheckpoint() {
+	path := filepath.Join(r.options.Dir, checkpointFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.checkpoints = append(r.checkpoints, bytes.Clone(b))
+	switch r.random.IntN(4) {
+	case 0:
+		err = os.Remove(path)
+	case 1:
+		err = os.WriteFile(path, r.checkpoints[r.random.IntN(len(r.checkpoints))], 0o600)
+	case 2:
+		for range 1 + r.random.IntN(3) {
+			b[r.random.IntN(len(b))] ^= 1 << r.random.IntN(8)
+		}
+		err = os.WriteFile(path, b[:len(b)-r.random.IntN(2)], 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *modelRun) get(name string) {

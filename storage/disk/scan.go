@@ -36,8 +36,11 @@ func (l logReader) footer(region uint32, firstSequence uint64) ([]footerEntry, e
 	return decodeFooter(b, firstSequence, l.salt, l.geometry.regionBytes)
 }
 
-func (l logReader) readFull(p []byte, off int64) error {
-	n, err := l.file.ReadAt(p, off)
+func (l logReader) readFull(p []byte, off int64) error { return readFullAt(l.file, p, off) }
+
+// readFullAt reads all of p; too few bytes are storage.ErrCorrupt.
+func readFullAt(file io.ReaderAt, p []byte, off int64) error {
+	n, err := file.ReadAt(p, off)
 	if n < len(p) && (err == nil || err == io.EOF) {
 		return storage.ErrCorrupt
 	}
@@ -60,7 +63,7 @@ func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, err
 			return nil, err
 		}
 		if r == nil || r.sequence <= last {
-			off += unitBytes
+			off = w.skip(off + unitBytes)
 			continue
 		}
 		last = r.sequence
@@ -134,4 +137,15 @@ func (w *window) at(off, n int64) ([]byte, error) {
 		}
 	}
 	return w.data[off-w.off : off-w.off+n : off-w.off+n], nil
+}
+
+// skip gives the first offset from off on where a record may begin, as far as what
+// has been read says.
+func (w *window) skip(off int64) int64 {
+	for ; off >= w.off && off+recordHeadBytes <= w.off+int64(len(w.data)); off += unitBytes {
+		if string(w.data[off-w.off:][:len(recordMagic)]) == recordMagic {
+			break
+		}
+	}
+	return off
 }

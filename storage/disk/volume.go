@@ -70,6 +70,9 @@ type volume struct {
 	recovered  []footerEntry
 	whenLoaded func()
 	loadFloor  uint64 // the floor at the start
+	// sinceCheckpoint is how much has been written to the log since the last one.
+	sinceCheckpoint atomic.Int64
+	checkpointDue   chan struct{} // holds one
 	// void says that nothing of what was there at the start counts any more.
 	void atomic.Bool
 
