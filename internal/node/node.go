@@ -146,7 +146,7 @@ func (t *tier) openStores(folder string, b budgets) error {
 		t.telemetry.Store(t.name, storage.TierMemory, t.memory)
 	}
 	if b.disk > 0 {
-		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: int64(b.disk), Log: t.log})
+		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: int64(b.disk), AsyncReads: true, Log: t.log})
 		switch {
 		case errors.Is(err, vfs.ErrLocked):
 			return err

@@ -2,19 +2,27 @@ package disk
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/storage"
 	"weir/storage/storagetest"
 )
+
+var benchFio = flag.Bool("bench.fio", false, "run fio beside BenchmarkGetCold")
 
 var benchDir = flag.String("bench.dir", "", "where the benchmarks write; default: a temporary directory")
 
@@ -25,7 +33,7 @@ func openBench(b *testing.B, budgetBytes int64) *Store {
 	} else if err := os.RemoveAll(filepath.Join(dir, "bench")); err != nil {
 		b.Fatal(err)
 	}
-	return mustOpen(b, Options{Dir: filepath.Join(dir, "bench"), BudgetBytes: budgetBytes, AdmitAll: true})
+	return mustOpen(b, Options{Dir: filepath.Join(dir, "bench"), BudgetBytes: budgetBytes, AdmitAll: true, AsyncReads: true})
 }
 
 // BenchmarkFill writes 1 GiB in objects of 1 MiB, and one object of 1 GiB, and syncs
@@ -112,12 +120,93 @@ func writePlain(b *testing.B, body []byte) time.Duration {
 	return time.Since(start)
 }
 
-// BenchmarkGet4KiB opens random objects of 4 KiB and reads them; beside it
-//
-//	fio --name r --rw randread --bs 4k --size 1g --runtime 10 --ioengine psync --filename FILE
+// BenchmarkGet4KiB opens random objects of 4 KiB and reads them, from the page cache.
 func BenchmarkGet4KiB(b *testing.B) {
-	const objects = 100_000
-	s := openBench(b, 1<<30)
+	s, keys := fillSmall(b, 1<<30, 100_000)
+	random := rand.New(rand.NewPCG(3, 4))
+	b.ReportAllocs()
+	b.SetBytes(4096)
+	for b.Loop() {
+		getSmall(b, s, keys[random.IntN(len(keys))])
+	}
+}
+
+// BenchmarkGetCold reads random objects of 4 KiB that are not in the page cache, 16
+// at a time, each once. Beside it, in the same file,
+//
+//	fio --name r --rw randread --bs 4k --direct 1 --ioengine psync --thread --numjobs 16 --group_reporting --filename FILE
+//
+// -bench.fio runs that in turn, and tells the ratio of the objects a second.
+func BenchmarkGetCold(b *testing.B) {
+	const depth, reads = 16, 100_000
+	s, keys := fillSmall(b, 8<<30, 1_000_000)
+	name := filepath.Join(s.members[0].path, logFile)
+	mustClose(b, s)
+	random := rand.New(rand.NewPCG(5, 6))
+	var ours, fios float64
+	for b.Loop() {
+		random.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+		s = mustOpen(b, s.options)
+		dropPages(b, name)
+		start := time.Now()
+		var workers sync.WaitGroup
+		for w := range depth {
+			workers.Go(func() {
+				for _, k := range keys[w*reads/depth : (w+1)*reads/depth] {
+					getSmall(b, s, k)
+				}
+			})
+		}
+		workers.Wait()
+		ours += reads / time.Since(start).Seconds()
+		mustClose(b, s)
+		if *benchFio {
+			dropPages(b, name)
+			fios += fioReads(b, name, depth)
+		}
+	}
+	b.ReportMetric(ours/float64(b.N), "objects/s")
+	if *benchFio {
+		b.ReportMetric(fios/float64(b.N), "fio/s")
+		b.ReportMetric(ours/fios, "x-fio")
+	}
+}
+
+// fioReads gives what fio reads a second.
+func fioReads(b *testing.B, name string, depth int) float64 {
+	out, err := exec.Command("fio", "--name=r", "--rw=randread", "--bs=4k", "--direct=1", "--ioengine=psync", "--thread",
+		"--numjobs="+strconv.Itoa(depth), "--group_reporting", "--filename="+name, "--readonly", "--runtime=3", "--time_based",
+		"--output-format=json").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var report struct {
+		Jobs []struct{ Read struct{ IOPS float64 } }
+	}
+	if err := json.Unmarshal(out, &report); err != nil || len(report.Jobs) != 1 {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return report.Jobs[0].Read.IOPS
+}
+
+// dropPages takes a file out of the page cache.
+func dropPages(b *testing.B, name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// fillSmall makes a store of objects of 4 KiB.
+func fillSmall(b *testing.B, budgetBytes int64, objects int) (*Store, []storage.Key) {
+	s := openBench(b, budgetBytes)
 	m := storagetest.Meta("a", 1, 4096)
 	body := storagetest.Body(1, 4096)
 	keys := make([]storage.Key, objects)
@@ -136,18 +225,19 @@ func BenchmarkGet4KiB(b *testing.B) {
 		}
 		_ = w.Close()
 	}
-	b.ReportAllocs()
-	b.SetBytes(4096)
-	for b.Loop() {
-		o, err := s.Get(keys[random.IntN(objects)])
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := o.WriteTo(io.Discard); err != nil {
-			b.Fatal(err)
-		}
-		_ = o.Close()
+	return s, keys
+}
+
+func getSmall(b *testing.B, s *Store, k storage.Key) {
+	o, err := s.Get(k)
+	if err != nil {
+		b.Error(err)
+		return
 	}
+	if _, err := o.WriteTo(io.Discard); err != nil {
+		b.Error(err)
+	}
+	_ = o.Close()
 }
 
 func BenchmarkRead4KiB(b *testing.B) {

@@ -62,6 +62,9 @@ type Options struct {
 	// LoadWait bounds how long Open waits for the index to be complete; after
 	// that, what is not known yet is a miss. Default 1 s; negative: not at all.
 	LoadWait time.Duration
+	// AsyncReads has reads that the page cache cannot answer wait in the kernel
+	// instead of in a thread; see vfs.Async. Not for simulated time.
+	AsyncReads bool
 	// FS is the file system. Default vfs.OS().
 	FS vfs.FS
 	// Log gets what the store noticed and dealt with by itself. Default: nobody.
@@ -136,7 +139,7 @@ func Open(o Options) (*Store, error) {
 		m.hash = h.Sum64()
 		v, err := openVolume(volumeOptions{
 			dir: m.path, budget: d.BudgetBytes, fs: o.FS, log: o.Log,
-			admission: newAdmission(o, d.BudgetBytes),
+			admission: newAdmission(o, d.BudgetBytes), async: o.AsyncReads,
 		})
 		if err == nil {
 			m.volume = v

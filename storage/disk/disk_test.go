@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformance(t *testing.T) {
 	t.Run("one directory", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T, budgetBytes int64) storage.Store {
-			return mustOpen(t, Options{Dir: t.TempDir(), BudgetBytes: budgetBytes, AdmitAll: true})
+			return mustOpen(t, Options{Dir: t.TempDir(), BudgetBytes: budgetBytes, AdmitAll: true, AsyncReads: true})
 		})
 	})
 	t.Run("two directories", func(t *testing.T) {

@@ -35,6 +35,7 @@ type volumeOptions struct {
 	fs        vfs.FS
 	log       *slog.Logger
 	admission *admission
+	async     bool
 }
 
 // openVolume opens a directory as far as writing into it goes. start begins its
@@ -70,6 +71,9 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	}
 	if v.file, err = o.fs.OpenFile(filepath.Join(o.dir, logFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return v, err
+	}
+	if o.async {
+		v.file = vfs.Async(v.file)
 	}
 	return v, v.recover(rows)
 }
