@@ -18,6 +18,7 @@ type cacheCommand struct {
 	Stat   cacheStatCommand   `cmd:"" help:"Count regions, objects and bytes."`
 	Verify cacheVerifyCommand `cmd:"" help:"Verify every checksum; exit status 1 if one fails."`
 	Dump   cacheDumpCommand   `cmd:"" help:"Print an object: its header and its body."`
+	Format cacheFormatCommand `cmd:"" help:"Make a block device or file ready for a node that has it as a device in disks."`
 }
 
 type cacheDir struct {
@@ -124,4 +125,17 @@ func (c *cacheDumpCommand) Run(env *environment) error {
 		return err
 	}
 	return stored.WriteBody(object, env.out)
+}
+
+type cacheFormatCommand struct {
+	Device string `arg:"" help:"The block device, or a file of a fixed length." type:"existingfile"`
+	Erase  bool   `help:"Also where there are data that weir did not write: they are lost."`
+}
+
+func (c *cacheFormatCommand) Run(env *environment) error {
+	if err := disk.Format(c.Device, c.Erase); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(env.out, "%s is ready: name it as a device in disks\n", c.Device)
+	return err
 }

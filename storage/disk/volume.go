@@ -46,7 +46,8 @@ type volume struct {
 	fs        vfs.FS
 	lock      io.Closer
 	table     *table
-	file      vfs.File
+	file      vfs.File // regions.log, or device
+	device    *device  // nil: none
 	regions   []region
 	index     index
 	checked   checkedVersions
@@ -61,7 +62,9 @@ type volume struct {
 	stopping  chan struct{} // closed by close
 	loaded    chan struct{} // closed when the index is complete
 	onOffline func(*volume) // told once, by the keeper
-	workers   sync.WaitGroup
+	// devicePath is where the regions are, "" for regions.log.
+	devicePath string
+	workers    sync.WaitGroup
 
 	// The loader's: mine says whether a key belongs into this directory, nil
 	// that all do; recovered is what was found in the regions that were open;
