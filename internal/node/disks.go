@@ -1,20 +1,14 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
+	"weir/internal/inspect"
+	"weir/purge/natslog"
 	"weir/storage/disk"
 )
-
-// diskCondition is a directory in /healthz.
-type diskCondition struct {
-	Dir       string `json:"dir"`
-	Device    string `json:"device,omitempty"`
-	State     string `json:"state"`
-	Errors    int64  `json:"errors"`
-	LastError string `json:"last_error,omitempty"`
-}
 
 // outOfService is what is said of directories of which none could be opened.
 func (b budgets) outOfService(folder string, err error) func() []disk.Health {
@@ -27,6 +21,7 @@ func (b budgets) outOfService(folder string, err error) func() []disk.Health {
 
 // publishHealth names the condition of each of the store's directories.
 func (t *tier) publishHealth(health func() []disk.Health) {
+	t.disks = health
 	for i, h := range health() {
 		t.telemetry.Gauge(t.name, "weir_disk_state", "Condition of a cache directory: 0 online, 1 failing, 2 offline.",
 			func() float64 { return float64(health()[i].State) }, "dir", h.Dir)
@@ -48,14 +43,33 @@ func offline(all []disk.Health) error {
 	return errors.Join(errs...)
 }
 
-func conditions(all []disk.Health) []diskCondition {
-	said := make([]diskCondition, 0, len(all))
+func conditions(all []disk.Health) []inspect.DiskStat {
+	said := make([]inspect.DiskStat, 0, len(all))
 	for _, h := range all {
-		c := diskCondition{Dir: h.Dir, Device: h.Device, State: h.State.String(), Errors: h.Errors}
+		c := inspect.DiskStat{Dir: h.Dir, Device: h.Device, State: h.State.String(), Errors: h.Errors}
 		if h.LastError != nil {
 			c.LastError = h.LastError.Error()
 		}
 		said = append(said, c)
 	}
 	return said
+}
+
+// cacheAnswerer is whom control asks what a node's stores have: not the one that it
+// asks about URLs, whom a verification would hold up.
+func cacheAnswerer(node string) string { return node + "/cache" }
+
+// answerCache tells control what this node's stores have (weir cache --node).
+func (t *tier) answerCache(ctx context.Context) error {
+	var n inspect.Node
+	if t.memory != nil {
+		n.Memory = t.memory
+	}
+	if t.disk != nil {
+		n.Disk = t.disk
+	}
+	if t.disks != nil {
+		n.Disks = func() []inspect.DiskStat { return conditions(t.disks()) }
+	}
+	return natslog.AnswerQuestions(ctx, t.conn, cacheAnswerer(t.name), n.Answerer(ctx), nil)
 }

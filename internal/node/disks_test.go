@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weir/internal/config"
+	"weir/internal/inspect"
 	"weir/internal/telemetry"
 )
 
@@ -65,7 +66,7 @@ func checkDisks(t *testing.T, n *tier, disks []*config.Disk, status int, states 
 	w := get(n, "/healthz")
 	var said struct {
 		Checks map[string]string
-		Disks  []diskCondition
+		Disks  []inspect.DiskStat
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || w.Code != status || len(said.Disks) != len(disks) {
 		t.Fatalf("%d %s, %v: want %d", w.Code, w.Body, err, status)

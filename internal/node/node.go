@@ -83,8 +83,9 @@ type tier struct {
 	log  *slog.Logger
 	// stopTimeout is Env.StopTimeout.
 	stopTimeout time.Duration
-	memory      storage.Store
-	disk        storage.Store
+	memory      *memory.Store // nil: none
+	disk        *disk.Store   // nil: none, or none that can be used
+	disks       func() []disk.Health
 	store       storage.Store
 	journal     *purge.Journal
 	index       *purge.Index
@@ -179,8 +180,20 @@ func (t *tier) openStores(folder string, b budgets) error {
 			t.publishHealth(d.Health)
 		}
 	}
-	t.store = tiered.New(t.memory, t.disk, tiered.Options{Log: t.log})
+	t.store = tiered.New(orNone(t.memory), orNone(t.disk), tiered.Options{Log: t.log})
 	return nil
+}
+
+// orNone gives a store as an interface, and nil for none.
+func orNone[S interface {
+	comparable
+	storage.Store
+}](s S) storage.Store {
+	var none S
+	if s == none {
+		return nil
+	}
+	return s
 }
 
 func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
@@ -265,6 +278,7 @@ func (t *tier) run(ctx context.Context, serve ...func(context.Context) error) er
 	followed := make(chan error, 1)
 	go func() { followed <- t.follower.Run(following) }()
 
+	serve = append(serve, t.answerCache)
 	servers, ctx := errgroup.WithContext(ctx)
 	for _, s := range serve {
 		servers.Go(func() error { return s(ctx) })
@@ -289,7 +303,7 @@ func (t *tier) close() {
 			t.log.Warn("purge journal", "error", err)
 		}
 	}
-	for _, s := range []storage.Store{t.memory, t.disk} {
+	for _, s := range []storage.Store{orNone(t.memory), orNone(t.disk)} {
 		if s == nil {
 			continue
 		}

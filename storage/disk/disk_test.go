@@ -92,7 +92,7 @@ func bytesIn(t testing.TB, dir string) (sum int64) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // a checkpoint has got its name in between
 		}
-		if err != nil || d.IsDir() || d.Name() == lockFile {
+		if err != nil || d.IsDir() || d.Name() == LockFile {
 			return err
 		}
 		status, err := d.Info()

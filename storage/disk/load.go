@@ -56,7 +56,7 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	if err := o.fs.MkdirAll(o.dir, 0o700); err != nil {
 		return v, err
 	}
-	if v.lock, err = o.fs.Lock(filepath.Join(o.dir, lockFile)); err != nil {
+	if v.lock, err = o.fs.Lock(filepath.Join(o.dir, LockFile)); err != nil {
 		return v, err
 	}
 	if err := removeLegacy(o.fs, o.dir, o.log); err != nil {

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	logFile  = "regions.log"
-	lockFile = "lock"
+	logFile = "regions.log"
+	// LockFile is locked while a Store has the directory open.
+	LockFile = "lock"
 
 	flushAfter = time.Second
 	syncAfter  = 2 * time.Second
