@@ -307,7 +307,7 @@ func (n *Node) verifyObject(ctx context.Context, k storage.Key, at *verification
 	}
 	defer o.Close()
 	m := o.Meta()
-	if m.BodyID != id {
+	if m.BodyID != id || off < 0 {
 		off = 0
 	}
 	block := make([]byte, min(verifyBytes, max(m.BodyBytes, 0)))
