@@ -112,6 +112,7 @@ func (o Options) Directories() []Directory {
 type Store struct {
 	options Options
 	members []member
+	walked  walkCache
 }
 
 // member is a directory of the store.

@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"weir/storage"
 )
 
-// walkRegionsMax bounds the regions that one call of Walk reads the footers of.
-const walkRegionsMax = 8
+const (
+	// walkStepsMax bounds the regions that one call of Walk reads the footers of.
+	walkStepsMax = 8
+	// walkCopiesMax bounds the records that are copied under the log's lock.
+	walkCopiesMax = 1024
+)
 
 // walkPlace is where a walk goes on: with the records before index, of the newest
 // region whose turn is no higher than turn.
@@ -35,6 +40,15 @@ func parseWalkPlace(text string) (p walkPlace, err error) {
 
 func firstPlace(member int) walkPlace { return walkPlace{member, math.MaxUint64, math.MaxInt} }
 
+// walkCache keeps what was read last for a walk, the footer of one region, since
+// the next piece most often goes on there.
+type walkCache struct {
+	mu      sync.Mutex // guards what follows
+	region  *region
+	first   uint64 // sequence, which says in which life of the region it was read
+	entries []footerEntry
+}
+
 // Walk gives the keys of what is stored, directory by directory and the newest
 // first, piece by piece: the first piece for "", and each further one for what the
 // piece before it gave as next, which is "" after the last. A piece has at most
@@ -46,8 +60,9 @@ func (s *Store) Walk(after string, keysMax int) (keys []storage.Key, next string
 	if err != nil {
 		return nil, "", fmt.Errorf("disk: walk: %w", err)
 	}
-	for range walkRegionsMax {
+	for range walkStepsMax {
 		if at.member >= len(s.members) {
+			s.walked.forget()
 			return keys, "", nil
 		}
 		v := s.members[at.member].volume
@@ -58,28 +73,30 @@ func (s *Store) Walk(after string, keysMax int) (keys []storage.Key, next string
 		if err := v.usable(); errors.Is(err, storage.ErrClosed) {
 			return nil, "", err
 		}
-		region, turn, entries := v.entriesUpTo(at.turn)
-		if region == nil {
-			at = firstPlace(at.member + 1)
-			continue
-		}
-		if turn < at.turn {
-			at.turn, at.index = turn, math.MaxInt
-		}
-		for at.index = min(at.index, len(entries)); at.index > 0 && len(keys) < keysMax; {
-			at.index--
-			if v.isMain(region.id, &entries[at.index]) {
-				keys = append(keys, entries[at.index].key)
-			}
-		}
-		if at.index == 0 {
-			at = at.older()
-		}
+		keys, at = v.walkStep(&s.walked, keys, at, keysMax)
 		if len(keys) >= keysMax {
 			break
 		}
 	}
 	return keys, at.String(), nil
+}
+
+// walkStep goes back through some of the records before a place.
+func (v *volume) walkStep(read *walkCache, keys []storage.Key, at walkPlace, keysMax int) ([]storage.Key, walkPlace) {
+	region, entries, lowest, at := v.entriesBefore(read, at)
+	if region == nil {
+		return keys, firstPlace(at.member + 1)
+	}
+	for at.index > lowest && len(keys) < keysMax {
+		at.index--
+		if e := &entries[at.index-lowest]; v.isMain(region.id, e) {
+			keys = append(keys, e.key)
+		}
+	}
+	if at.index == 0 {
+		at = at.older()
+	}
+	return keys, at
 }
 
 // older goes on with the regions before this one.
@@ -90,37 +107,65 @@ func (p walkPlace) older() walkPlace {
 	return walkPlace{p.member, p.turn - 1, math.MaxInt}
 }
 
-// entriesUpTo gives what is in the newest region whose turn is no higher; nil if
-// there is none. A region that cannot be read has nothing.
-func (v *volume) entriesUpTo(turn uint64) (newest *region, at uint64, entries []footerEntry) {
+// entriesBefore gives records before a place, the last of them before where is,
+// which is that place or where the next region ends, and the first of them with
+// the number lowest. No region: there are no more. One that cannot be read has nothing.
+func (v *volume) entriesBefore(read *walkCache, at walkPlace) (newest *region, entries []footerEntry, lowest int, where walkPlace) {
 	v.mu.Lock()
 	for _, r := range v.ring {
-		if r.turn <= turn && (newest == nil || r.turn > newest.turn) {
+		if r.turn <= at.turn && (newest == nil || r.turn > newest.turn) {
 			newest = r
 		}
 	}
-	if c := v.current; c != nil && c.turn <= turn && (newest == nil || c.turn > newest.turn) {
-		defer v.mu.Unlock()
-		return c, c.turn, slices.Clone(v.entries)
+	if c := v.current; c != nil && c.turn <= at.turn && (newest == nil || c.turn > newest.turn) {
+		newest, entries = c, v.entries
 	}
 	if newest == nil {
 		v.mu.Unlock()
-		return nil, 0, nil
+		return nil, nil, 0, at
 	}
-	at = newest.turn
+	if newest.turn < at.turn {
+		at.turn, at.index = newest.turn, math.MaxInt
+	}
 	for _, w := range v.queue {
 		if w.seal == newest { // its footer is not written yet
-			defer v.mu.Unlock()
-			return newest, at, w.entries
+			entries = w.entries
 		}
 	}
-	first := newest.firstSequence.Load()
+	first, inMemory := newest.firstSequence.Load(), newest == v.current || entries != nil
+	if inMemory { // it can be very many, and grows on
+		at.index = min(at.index, len(entries))
+		lowest = max(0, at.index-walkCopiesMax)
+		entries = slices.Clone(entries[lowest:at.index])
+	}
 	v.mu.Unlock()
-	entries, _, err := v.reader().entries(newest.id, first)
+	if !inMemory {
+		entries = read.get(v, newest, first)
+		at.index = min(at.index, len(entries))
+	}
+	return newest, entries, lowest, at
+}
+
+// get gives what is in a sealed region.
+func (c *walkCache) get(v *volume, r *region, first uint64) []footerEntry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.region == r && c.first == first {
+		return c.entries
+	}
+	entries, _, err := v.reader().entries(r.id, first)
 	if err != nil {
 		v.failed(err)
+		return nil
 	}
-	return newest, at, entries
+	c.region, c.first, c.entries = r, first, entries
+	return entries
+}
+
+func (c *walkCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.region, c.entries = nil, nil
 }
 
 // isMain says whether a record is what is found under its key.
