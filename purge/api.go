@@ -43,6 +43,8 @@ type APIOptions struct {
 	// Explain answers GET /v1/explain once the token has been checked; for which
 	// sites, PermitsSite says. Default: there is no such path.
 	Explain http.Handler
+	// Cache does the same for GET below /v1/cache/.
+	Cache http.Handler
 	// AppendTimeout bounds one call of Append, and one reading of History.
 	// Default 5 s.
 	AppendTimeout time.Duration
@@ -78,6 +80,7 @@ func (o APIOptions) withDefaults() (APIOptions, error) {
 //	                           like a POST
 //	GET  /v1/nodes             200 {"nodes":[{"node","applied","seen"}…]}
 //	GET  /v1/explain?url=…     APIOptions.Explain
+//	GET  /v1/cache/…           APIOptions.Cache
 //
 // With "Accept: application/x-ndjson" a call that waits answers 200 at once and
 // writes a line as soon as there is something to say: {"version":N}, then each
@@ -204,14 +207,24 @@ func (a *API) route(c *call) {
 		if a.allowed(c, http.MethodGet, http.MethodHead) {
 			a.Explain.ServeHTTP(c, c.request.WithContext(c.ctx))
 		}
+	case strings.HasPrefix(path, cachePath) && a.Cache != nil:
+		if a.allowed(c, http.MethodGet) {
+			a.Cache.ServeHTTP(c, c.request.WithContext(c.ctx))
+		}
 	case strings.HasPrefix(path, fastlyPath):
 		a.fastly(c)
 	case strings.HasPrefix(path, cloudflarePath):
 		a.cloudflare(c)
 	default:
-		c.reply(http.StatusNotFound, answer{Error: "no such path: the API has /v1/purges, /v1/nodes and /v1/explain"})
+		c.reply(http.StatusNotFound, answer{Error: "no such path: the API has /v1/purges, /v1/nodes, /v1/explain and /v1/cache/"})
 	}
 }
+
+// cachePath is what the calls for APIOptions.Cache begin with.
+const cachePath = "/v1/cache/"
+
+// Unwrap lets http.ResponseController reach what is below.
+func (c *call) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 // WriteHeader keeps the status for the audit line.
 func (c *call) WriteHeader(status int) {

@@ -1,40 +1,105 @@
 package main
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
+	"weir/internal/config"
+	"weir/internal/inspect"
+	"weir/internal/vfs"
 	"weir/storage"
 	"weir/storage/disk"
 )
 
-// cacheCommand reads the disk tier of a node from outside, also while it runs.
+// cacheCommand looks into the stores of a node: a running one's through control's
+// API, or a cache directory.
 type cacheCommand struct {
-	LS     cacheLSCommand     `cmd:"" name:"ls" help:"List the objects of a cache directory, the newest first."`
-	Stat   cacheStatCommand   `cmd:"" help:"Count regions, objects and bytes."`
-	Verify cacheVerifyCommand `cmd:"" help:"Verify every checksum; exit status 1 if one fails."`
+	LS     cacheLSCommand     `cmd:"" name:"ls" help:"List objects: those on disk, the newest first, then those in memory alone."`
+	Stat   cacheStatCommand   `cmd:"" help:"Count objects and bytes."`
+	Verify cacheVerifyCommand `cmd:"" help:"Verify every checksum on disk; exit status 1 if one fails."`
 	Dump   cacheDumpCommand   `cmd:"" help:"Print an object: its header and its body."`
+	Format cacheFormatCommand `cmd:"" help:"Make a block device or file ready for a node that has it as a device in disks."`
 }
 
+// cacheNode names a running node.
+type cacheNode struct {
+	lookup
+	Node      string `help:"Ask this running node, in place of a directory: of the lab, or of --control." placeholder:"NAME"`
+	Control   string `help:"URL of the control's API, in place of a lab's." placeholder:"URL"`
+	TokenFile string `help:"File with the API's token, for --control. WEIR_TOKEN serves as well." type:"existingfile" placeholder:"FILE"`
+}
+
+// client is nil if no node is named.
+func (c *cacheNode) client() (*inspect.Client, error) {
+	switch {
+	case c.Node == "" && c.Control != "":
+		return nil, errors.New("--control needs --node: which of its nodes to ask")
+	case c.Node == "":
+		return nil, nil
+	case c.Control != "":
+		token, err := apiToken(c.TokenFile)
+		return &inspect.Client{URL: c.Control, Token: token, Node: c.Node}, err
+	}
+	lab, err := c.read()
+	return &inspect.Client{URL: lab.Control, Token: lab.Token, Node: c.Node}, err
+}
+
+// cacheDir is a running node, or a directory.
 type cacheDir struct {
-	Dir string `arg:"" help:"The cache directory: STATE/NODE/cache." type:"existingdir"`
+	cacheNode
+	Dir string `arg:"" optional:"" help:"A cache directory: STATE/NODE/cache, or a dir of disks." type:"existingdir"`
 }
 
-type cacheLSCommand struct{ cacheDir }
+var errNowhere = errors.New("name a running node (--node NAME) or a cache directory: one of the two")
+
+// open gives what is to be looked into: a client of a node, or else a directory.
+func (c *cacheDir) open(env *environment) (*inspect.Client, *disk.Inspection, []disk.RegionStat, error) {
+	client, err := c.client()
+	if err == nil && (client == nil) == (c.Dir == "") {
+		err = errNowhere
+	}
+	if err != nil || client != nil {
+		return client, nil, nil, err
+	}
+	stored, regions, err := inspectDir(env, c.Dir)
+	return nil, stored, regions, err
+}
+
+// inspectDir reads a directory. Where a node has it open, it says how to see what
+// that one has not written yet.
+func inspectDir(env *environment, dir string) (*disk.Inspection, []disk.RegionStat, error) {
+	if vfs.Locked(filepath.Join(dir, disk.LockFile)) {
+		_, _ = fmt.Fprintf(env.errors, "weir: a running node has %s open: what it has in memory or writes now is not seen; to ask the node itself, use --node NAME\n", dir)
+	}
+	return disk.Inspect(dir)
+}
+
+type cacheLSCommand struct {
+	cacheDir
+	Limit int  `help:"How many objects at most; 0 for all." default:"0"`
+	JSON  bool `help:"Print a JSON object a line, of a running node."`
+}
 
 func (c *cacheLSCommand) Run(env *environment) error {
-	stored, _, err := disk.Inspect(c.Dir)
-	if err != nil {
+	client, stored, _, err := c.open(env)
+	switch {
+	case err != nil:
 		return err
+	case client != nil:
+		return listNode(env, client, c.Limit, c.JSON)
 	}
 	defer stored.Close()
 	table := tabwriter.NewWriter(env.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "key\tsite\tURL\tvariant\tstatus\tbytes\tstamp\tage")
+	listed := 0
 	for object := range stored.Objects() {
+		if listed++; c.Limit > 0 && listed > c.Limit {
+			break
+		}
 		m, err := stored.Meta(object)
 		if err != nil {
 			_, _ = fmt.Fprintf(table, "%s\t%v\n", object.Key, err)
@@ -50,9 +115,12 @@ func (c *cacheLSCommand) Run(env *environment) error {
 type cacheStatCommand struct{ cacheDir }
 
 func (c *cacheStatCommand) Run(env *environment) error {
-	stored, regions, err := disk.Inspect(c.Dir)
-	if err != nil {
+	client, stored, regions, err := c.open(env)
+	switch {
+	case err != nil:
 		return err
+	case client != nil:
+		return statNode(env, client)
 	}
 	defer stored.Close()
 	objects, bytes := 0, int64(0)
@@ -70,12 +138,18 @@ func (c *cacheStatCommand) Run(env *environment) error {
 	return err
 }
 
-type cacheVerifyCommand struct{ cacheDir }
+type cacheVerifyCommand struct {
+	cacheDir
+	Rate config.Bytes `help:"Bytes a second that a running node reads for it at most, from 1MiB to 4GiB." default:"64MiB" placeholder:"BYTES"`
+}
 
 func (c *cacheVerifyCommand) Run(env *environment) error {
-	stored, _, err := disk.Inspect(c.Dir)
-	if err != nil {
+	client, stored, _, err := c.open(env)
+	switch {
+	case err != nil:
 		return err
+	case client != nil:
+		return verifyNode(env, client, int64(c.Rate))
 	}
 	defer stored.Close()
 	good, bad := 0, 0
@@ -90,31 +164,45 @@ func (c *cacheVerifyCommand) Run(env *environment) error {
 			_, _ = fmt.Fprintf(env.out, "%s: %v\n", object.Key, err)
 		}
 	}
+	return verified(env, good, bad)
+}
+
+func verified(env *environment, good, bad int) error {
 	if bad > 0 {
 		return fmt.Errorf("%d objects fail their checksum, %d are good", bad, good)
 	}
-	_, err = fmt.Fprintf(env.out, "%d objects are good\n", good)
+	_, err := fmt.Fprintf(env.out, "%d objects are good\n", good)
 	return err
 }
 
 type cacheDumpCommand struct {
-	cacheDir
-	Key string `arg:"" help:"The key, as weir cache ls prints it."`
+	cacheNode
+	Where []string `arg:"" name:"dir-key" help:"The cache directory, and the key as weir cache ls prints it; with --node, the key alone."`
 }
 
 func (c *cacheDumpCommand) Run(env *environment) error {
-	b, err := hex.DecodeString(c.Key)
-	if err != nil || len(b) != len(storage.Key{}) {
-		return fmt.Errorf("%q is no key: 32 hexadecimal digits", c.Key)
+	client, err := c.client()
+	if err != nil {
+		return err
 	}
-	stored, _, err := disk.Inspect(c.Dir)
+	if want := map[bool]int{true: 1, false: 2}[client != nil]; len(c.Where) != want {
+		return errors.New("give a cache directory and a key, or --node NAME and a key")
+	}
+	key, err := inspect.ParseKey(c.Where[len(c.Where)-1])
+	if err != nil {
+		return err
+	}
+	if client != nil {
+		return dumpNode(env, client, key)
+	}
+	stored, _, err := inspectDir(env, c.Where[0])
 	if err != nil {
 		return err
 	}
 	defer stored.Close()
-	object, found := stored.Find(storage.Key(b))
+	object, found := stored.Find(key)
 	if !found {
-		return fmt.Errorf("%s: %w", c.Key, storage.ErrNotFound)
+		return fmt.Errorf("%s: %w", key, storage.ErrNotFound)
 	}
 	m, err := stored.Meta(object)
 	if err != nil {
@@ -124,4 +212,17 @@ func (c *cacheDumpCommand) Run(env *environment) error {
 		return err
 	}
 	return stored.WriteBody(object, env.out)
+}
+
+type cacheFormatCommand struct {
+	Device string `arg:"" help:"The block device, or a file of a fixed length." type:"existingfile"`
+	Erase  bool   `help:"Also where there are data that weir did not write: they are lost."`
+}
+
+func (c *cacheFormatCommand) Run(env *environment) error {
+	if err := disk.Format(c.Device, c.Erase); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(env.out, "%s is ready: name it as a device in disks\n", c.Device)
+	return err
 }

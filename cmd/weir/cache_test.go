@@ -59,3 +59,24 @@ func wantRun(t *testing.T, args []string, code int, want string) {
 		t.Errorf("weir %s: exit status %d, want %d with %q:\n%s", strings.Join(args, " "), got, code, want, out.String())
 	}
 }
+
+func TestCacheFormat(t *testing.T) {
+	device := filepath.Join(t.TempDir(), "device")
+	if err := os.WriteFile(device, bytes.Repeat([]byte("data"), 1<<19), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, []string{"cache", "format", device + "none"}, 2, "no such file")
+	wantRun(t, []string{"cache", "format", device}, 1, "byte 0: the device has data of somebody else: if it is not needed any more, run: weir cache format --erase "+device)
+	wantRun(t, []string{"cache", "format", "--erase", device}, 0, device+" is ready")
+	wantRun(t, []string{"cache", "format", device}, 0, device+" is ready")
+	dir := t.TempDir()
+	s, err := disk.Open(disk.Options{Dir: dir, Device: device})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, []string{"cache", "format", "--erase", device}, 1, "locked by another process")
+	if err := errors.Join(storagetest.Put(s, "a", 1, 1000), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, []string{"cache", "verify", dir}, 0, "1 objects are good")
+}

@@ -32,7 +32,7 @@ type commands struct {
 	Explain explainCommand `cmd:"" help:"Say what every node knows of a URL, and what a request for it would get."`
 	Measure measureCommand `cmd:"" help:"Measure a running lab from every region's simulated client."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
-	Cache   cacheCommand   `cmd:"" help:"Look into a node's cache directory, also while it runs."`
+	Cache   cacheCommand   `cmd:"" help:"Look into a node's stores: a running one's, or a cache directory."`
 	Version versionCommand `cmd:"" help:"Say which build this is."`
 
 	Simulate simulateCommand `cmd:"" help:"Replay a trace or an access log, to size a node."`

@@ -107,8 +107,12 @@ func (c *Config) settle(root spot, baseDir string) {
 	if c.Router != nil {
 		resolve(baseDir, &c.Router.MMDB)
 	}
+	for _, s := range c.Shields {
+		settleDisks(s.Disks, baseDir)
+	}
 	for _, p := range c.PoPs {
 		p.TLS.settle(baseDir)
+		settleDisks(p.Disks, baseDir)
 	}
 	for i, s := range c.Sites {
 		s.settle(root.field("sites").item(i), baseDir)

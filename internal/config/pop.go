@@ -17,11 +17,15 @@ type PoP struct {
 	PublicHTTPS string `yaml:"public_https"` // default https://<https>
 
 	Memory Bytes  `yaml:"memory"` // default 256MiB
-	Disk   Bytes  `yaml:"disk"`   // default 1GiB
+	Disk   Bytes  `yaml:"disk"`   // in the state folder; default 1GiB
 	Shield string `yaml:"shield"` // name of its shield, or none to ask the origins itself; default: the first
 	TLS    *TLS   `yaml:"tls"`    // default: the file's tls
 
 	MemoryEviction Eviction `yaml:"memory_eviction"` // default objects
+
+	Disks         []*Disk `yaml:"disks"`           // in place of disk
+	DiskWriteMax  Bytes   `yaml:"disk_write_max"`  // bytes a second to each disk, over time; default 0: no bound
+	DiskObjectMax Bytes   `yaml:"disk_object_max"` // longest body that is stored; default an eighth of the smallest disk
 }
 
 // TLS is where a certificate chain and its key are, in PEM. Relative paths
@@ -55,7 +59,7 @@ func (p *PoP) check(at spot, c *Config) {
 	checkDegrees(at.field("lat"), p.Lat, 90)
 	checkDegrees(at.field("lon"), p.Lon, 180)
 	checkBudget(at.field("memory"), p.Memory)
-	checkBudget(at.field("disk"), p.Disk)
+	checkDisks(at, p.Disk, p.Disks, p.DiskObjectMax)
 	p.TLS.check(at.field("tls"))
 	p.checkAddresses(at)
 	p.checkHTTPS(at, c)

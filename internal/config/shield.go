@@ -16,9 +16,14 @@ type Shield struct {
 	Listen string `yaml:"listen"`
 	URL    string `yaml:"url"`    // where edges reach it; default http://<listen>
 	Memory Bytes  `yaml:"memory"` // default 256MiB
-	Disk   Bytes  `yaml:"disk"`   // default 1GiB
+	Disk   Bytes  `yaml:"disk"`   // in the state folder; default 1GiB
 
 	MemoryEviction Eviction `yaml:"memory_eviction"` // default objects
+
+	// As a PoP's.
+	Disks         []*Disk `yaml:"disks"`
+	DiskWriteMax  Bytes   `yaml:"disk_write_max"`
+	DiskObjectMax Bytes   `yaml:"disk_object_max"`
 }
 
 // Eviction names the policy of a memory tier, as storage/evict.Kind does.
@@ -55,5 +60,5 @@ func (s *Shield) check(at spot) {
 	checkListen(at.field("listen"), s.Listen)
 	checkURL(at.field("url"), s.URL, s.Listen, "http", "https")
 	checkBudget(at.field("memory"), s.Memory)
-	checkBudget(at.field("disk"), s.Disk)
+	checkDisks(at, s.Disk, s.Disks, s.DiskObjectMax)
 }

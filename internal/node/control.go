@@ -16,6 +16,7 @@ import (
 
 	"weir/internal/config"
 	"weir/internal/explain"
+	"weir/internal/inspect"
 	"weir/internal/telemetry"
 	"weir/purge"
 	"weir/purge/natslog"
@@ -85,11 +86,16 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	caches, err := inspect.NewAPI(inspect.APIOptions{Nodes: storingNodes(c), Ask: k.askCache()})
+	if err != nil {
+		return err
+	}
 	options, err := purgeOptions(c)
 	if err != nil {
 		return err
 	}
-	options.Append, options.History, options.Nodes, options.Explain, options.Log = log.Append, log, k.nodes, explains, k.log
+	options.Append, options.History, options.Nodes, options.Explain, options.Cache, options.Log =
+		log.Append, log, k.nodes, explains, caches, k.log
 	if k.api, err = purge.NewAPI(options); err != nil {
 		return err
 	}
@@ -122,6 +128,14 @@ func (k *Control) explains(c *config.Config) (http.Handler, error) {
 		nodes = append(nodes, explain.Node{Name: s.Name, Role: explain.RoleShield})
 	}
 	return explain.NewAPI(explain.APIOptions{Sites: sites, Hosts: hosts, Nodes: nodes, Ask: natslog.Asker(k.conn)})
+}
+
+// askCache asks a node what its stores have.
+func (k *Control) askCache() func(ctx context.Context, node string, question []byte) ([]byte, error) {
+	ask := natslog.Asker(k.conn)
+	return func(ctx context.Context, node string, question []byte) ([]byte, error) {
+		return ask(ctx, cacheAnswerer(node), question)
+	}
 }
 
 // storingNodes are those that a purge has to reach.

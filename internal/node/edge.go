@@ -36,7 +36,8 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 		return nil, fmt.Errorf("no PoP is named %q in the configuration", name)
 	}
 	e := &Edge{}
-	if e.tier, err = openTier(ctx, c, pop.Name, budgets{pop.Memory, pop.Disk, pop.MemoryEviction}, env); err != nil {
+	b := budgets{pop.Memory, pop.Disk, pop.MemoryEviction, pop.Disks, pop.DiskWriteMax, pop.DiskObjectMax}
+	if e.tier, err = openTier(ctx, c, pop.Name, b, env); err != nil {
 		return nil, err
 	}
 	if err = e.bind(c, pop, env); err != nil {

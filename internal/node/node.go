@@ -83,8 +83,9 @@ type tier struct {
 	log  *slog.Logger
 	// stopTimeout is Env.StopTimeout.
 	stopTimeout time.Duration
-	memory      storage.Store
-	disk        storage.Store
+	memory      *memory.Store // nil: none
+	disk        *disk.Store   // nil: none, or none that can be used
+	disks       func() []disk.Health
 	store       storage.Store
 	journal     *purge.Journal
 	index       *purge.Index
@@ -94,10 +95,29 @@ type tier struct {
 	telemetry   *telemetry.Telemetry
 }
 
-// budgets are what a node stores, and which of it stays.
+// budgets are what a node stores, and which of it stays: what the configuration
+// says of a PoP or shield.
 type budgets struct {
-	memory, disk config.Bytes
-	eviction     config.Eviction
+	memory, disk        config.Bytes
+	eviction            config.Eviction
+	disks               []*config.Disk // in place of disk
+	writeMax, objectMax config.Bytes
+}
+
+// diskOptions says where objects are kept; folder is the node's own.
+func (b budgets) diskOptions(folder string, log *slog.Logger) disk.Options {
+	o := disk.Options{
+		Dir: filepath.Join(folder, diskFolder), BudgetBytes: int64(b.disk),
+		WriteBytesPerSecondMax: int64(b.writeMax), ObjectBytesMax: int64(b.objectMax), AsyncReads: true, Log: log,
+	}
+	for i, d := range b.disks {
+		if i == 0 {
+			o.Dir, o.Device, o.BudgetBytes = d.Dir, d.Device, int64(d.Size)
+			continue
+		}
+		o.More = append(o.More, disk.Directory{Path: d.Dir, Device: d.Device, BudgetBytes: int64(d.Size)})
+	}
+	return o
 }
 
 // openTier opens the node's files and connects it to the purge log. What was
@@ -145,41 +165,35 @@ func (t *tier) openStores(folder string, b budgets) error {
 		t.memory = memory.New(memory.Options{BudgetBytes: int64(b.memory), Eviction: kind})
 		t.telemetry.Store(t.name, storage.TierMemory, t.memory)
 	}
-	if b.disk > 0 {
-		d, err := disk.Open(disk.Options{Dir: filepath.Join(folder, diskFolder), BudgetBytes: int64(b.disk), AsyncReads: true, Log: t.log})
+	if b.disk > 0 || len(b.disks) > 0 {
+		d, err := disk.Open(b.diskOptions(folder, t.log))
 		switch {
 		case errors.Is(err, vfs.ErrLocked):
 			return err
 		case err != nil:
 			// A bad disk is out of service; the node is not (promise S1).
 			t.log.Error("disk tier is out of service", "error", err)
-			t.telemetry.Check("disk", func() error { return err })
+			t.publishHealth(b.outOfService(folder, err))
 		default:
 			t.disk = d
 			t.telemetry.Store(t.name, storage.TierDisk, t.disk)
-			t.publishHealth(d)
+			t.publishHealth(d.Health)
 		}
 	}
-	t.store = tiered.New(t.memory, t.disk, tiered.Options{Log: t.log})
+	t.store = tiered.New(orNone(t.memory), orNone(t.disk), tiered.Options{Log: t.log})
 	return nil
 }
 
-// publishHealth names the condition of each of the store's directories.
-func (t *tier) publishHealth(d *disk.Store) {
-	for i, h := range d.Health() {
-		t.telemetry.Gauge(t.name, "weir_disk_state", "Condition of a cache directory: 0 online, 1 failing, 2 offline.",
-			func() float64 { return float64(d.Health()[i].State) }, "dir", h.Dir)
-		t.telemetry.Gauge(t.name, "weir_disk_errors_total", "Calls of the file system that failed.",
-			func() float64 { return float64(d.Health()[i].Errors) }, "dir", h.Dir)
-	}
-	t.telemetry.Check("disk", func() error {
-		for _, h := range d.Health() {
-			if h.State == disk.StateOffline {
-				return fmt.Errorf("%s is %s: %w", h.Dir, h.State, h.LastError)
-			}
-		}
+// orNone gives a store as an interface, and nil for none.
+func orNone[S interface {
+	comparable
+	storage.Store
+}](s S) storage.Store {
+	var none S
+	if s == none {
 		return nil
-	})
+	}
+	return s
 }
 
 func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
@@ -264,6 +278,7 @@ func (t *tier) run(ctx context.Context, serve ...func(context.Context) error) er
 	followed := make(chan error, 1)
 	go func() { followed <- t.follower.Run(following) }()
 
+	serve = append(serve, t.answerCache)
 	servers, ctx := errgroup.WithContext(ctx)
 	for _, s := range serve {
 		servers.Go(func() error { return s(ctx) })
@@ -288,7 +303,7 @@ func (t *tier) close() {
 			t.log.Warn("purge journal", "error", err)
 		}
 	}
-	for _, s := range []storage.Store{t.memory, t.disk} {
+	for _, s := range []storage.Store{orNone(t.memory), orNone(t.disk)} {
 		if s == nil {
 			continue
 		}

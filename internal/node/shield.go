@@ -26,7 +26,8 @@ func StartShield(ctx context.Context, c *config.Config, name string, env Env) (_
 		return nil, fmt.Errorf("no shield is named %q in the configuration", name)
 	}
 	s := &Shield{}
-	if s.tier, err = openTier(ctx, c, conf.Name, budgets{conf.Memory, conf.Disk, conf.MemoryEviction}, env); err != nil {
+	b := budgets{conf.Memory, conf.Disk, conf.MemoryEviction, conf.Disks, conf.DiskWriteMax, conf.DiskObjectMax}
+	if s.tier, err = openTier(ctx, c, conf.Name, b, env); err != nil {
 		return nil, err
 	}
 	if err = s.bind(c, conf, env); err != nil {

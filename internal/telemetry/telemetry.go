@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"sort"
 	"sync"
@@ -30,9 +31,10 @@ type Telemetry struct {
 	seconds  *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
 
-	// mu guards checks.
-	mu     sync.Mutex
-	checks map[string]func() error
+	// mu guards checks and details.
+	mu      sync.Mutex
+	checks  map[string]func() error
+	details map[string]func() any
 }
 
 // New makes the telemetry of the node named; access says whether each request
@@ -42,7 +44,7 @@ func New(node string, log *slog.Logger, access bool) *Telemetry {
 	t := &Telemetry{
 		log: log, access: access,
 		registry: prometheus.NewRegistry(),
-		checks:   map[string]func() error{},
+		checks:   map[string]func() error{}, details: map[string]func() any{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_requests_total", Help: "Requests answered, by site, HTTP version, outcome and status.",
 			ConstLabels: labels,
@@ -95,6 +97,14 @@ func (t *Telemetry) Check(name string, check func() error) {
 	t.checks[name] = check
 }
 
+// Detail adds what /healthz says besides, under a name of its own: what tell gives
+// is written as JSON, and changes no status.
+func (t *Telemetry) Detail(name string, tell func() any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.details[name] = tell
+}
+
 // Observe counts one request and writes its access line.
 func (t *Telemetry) Observe(a *httpcache.Access) {
 	proto := fmt.Sprintf("%d.%d", a.Request.ProtoMajor, a.Request.ProtoMinor)
@@ -137,6 +147,7 @@ func (t *Telemetry) healthz(w http.ResponseWriter, _ *http.Request) {
 	for _, name := range names {
 		checks[name] = t.checks[name]
 	}
+	details := maps.Clone(t.details)
 	t.mu.Unlock()
 	sort.Strings(names)
 
@@ -150,6 +161,9 @@ func (t *Telemetry) healthz(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	body["checks"] = found
+	for name, tell := range details {
+		body[name] = tell()
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

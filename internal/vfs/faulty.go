@@ -235,6 +235,13 @@ func (f *faultyFile) Stat() (fs.FileInfo, error) {
 	return f.File.Stat()
 }
 
+func (f *faultyFile) Size() (int64, error) {
+	if err := f.fs.fail(OpStat, f.name); err != nil {
+		return 0, err
+	}
+	return f.File.Size()
+}
+
 func (f *faultyFile) Truncate(bytes int64) error {
 	if err := f.fs.fail(OpTruncate, f.name); err != nil {
 		return err

@@ -43,6 +43,9 @@ type File interface {
 	io.WriterAt
 	io.Closer
 	Stat() (fs.FileInfo, error)
+	// Size gives the length in bytes, also that of a block device, where Stat
+	// says 0.
+	Size() (int64, error)
 	// Truncate sets the file's length in bytes.
 	Truncate(bytes int64) error
 	// Allocate reserves space for bytes from an offset on, where the file
@@ -67,6 +70,17 @@ func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 
 // osFile is a file of the operating system.
 type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	status, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if status.Mode()&fs.ModeDevice == 0 {
+		return status.Size(), nil
+	}
+	return f.Seek(0, io.SeekEnd) // nothing here reads or writes at the file's own offset
+}
 
 func (f osFile) Allocate(off, bytes int64) error { return allocate(f.File, off, bytes) }
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,8 +31,14 @@ func TestOSLockIsExclusiveUntilClosed(t *testing.T) {
 	if _, err := OS().Lock(name); !errors.Is(err, ErrLocked) {
 		t.Fatalf("second lock: %v, want ErrLocked", err)
 	}
+	if !Locked(name) && runtime.GOOS == "linux" {
+		t.Error("nobody says that it is locked")
+	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if Locked(name) || Locked(name+"none") {
+		t.Error("locked still")
 	}
 	again, err := OS().Lock(name)
 	if err != nil {

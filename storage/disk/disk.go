@@ -35,7 +35,11 @@ const (
 // Directory is one place to keep objects in.
 type Directory struct {
 	Path string
-	// BudgetBytes bounds everything in it, from 256 KiB up. Default 1 GiB.
+	// Device, if set, has the regions: a block device, or a file of a fixed
+	// length. It has to be empty or to have a label; see Format.
+	Device string
+	// BudgetBytes bounds everything in it, from 256 KiB up. Default 1 GiB, or
+	// all of the device.
 	BudgetBytes int64
 }
 
@@ -43,6 +47,8 @@ type Directory struct {
 type Options struct {
 	// Dir is created if it is missing. One open Store at a time may have it.
 	Dir string
+	// Device, if set, has Dir's regions; see Directory.
+	Device string
 	// BudgetBytes bounds the bytes in Dir: records, footers, what is garbage
 	// until its region is written again, and the region table. From 256 KiB
 	// up. Default 1 GiB.
@@ -56,8 +62,8 @@ type Options struct {
 	// AdmitAll writes every object. Otherwise, once the log has come round,
 	// an object may have to be missed twice before it is worth a write.
 	AdmitAll bool
-	// WriteBytesPerSecondMax bounds what is written over time. Default 0: no
-	// bound.
+	// WriteBytesPerSecondMax bounds what is written to each directory over
+	// time. Default 0: no bound.
 	WriteBytesPerSecondMax int64
 	// LoadWait bounds how long Open waits for the index to be complete; after
 	// that, what is not known yet is a miss. Default 1 s; negative: not at all.
@@ -75,18 +81,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Dir == "" {
 		return o, errors.New("no directory given")
 	}
-	o.BudgetBytes = positiveOr(o.BudgetBytes, budgetBytesDefault)
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	o.BudgetBytes = budgetOf(o.FS, o.Device, o.BudgetBytes)
 	smallest := o.BudgetBytes
 	o.More = slices.Clone(o.More)
 	for i := range o.More {
-		o.More[i].BudgetBytes = positiveOr(o.More[i].BudgetBytes, budgetBytesDefault)
+		o.More[i].BudgetBytes = budgetOf(o.FS, o.More[i].Device, o.More[i].BudgetBytes)
 		smallest = min(smallest, o.More[i].BudgetBytes)
 	}
 	o.ObjectBytesMax = min(positiveOr(o.ObjectBytesMax, smallest/8), bodyBytesMax)
 	o.LoadWait = cmp.Or(o.LoadWait, loadWaitDefault)
-	if o.FS == nil {
-		o.FS = vfs.OS()
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -100,21 +106,23 @@ func positiveOr(n, otherwise int64) int64 {
 	return otherwise
 }
 
-// directories lists all of them.
-func (o Options) directories() []Directory {
-	return append([]Directory{{Path: o.Dir, BudgetBytes: o.BudgetBytes}}, o.More...)
+// Directories lists all of them, Dir first.
+func (o Options) Directories() []Directory {
+	return append([]Directory{{Path: o.Dir, Device: o.Device, BudgetBytes: o.BudgetBytes}}, o.More...)
 }
 
 // Store is a storage.Store in one or more directories.
 type Store struct {
 	options Options
 	members []member
+	walked  walkCache
 }
 
 // member is a directory of the store.
 type member struct {
 	hash   uint64 // of its path, which decides about its share of the keys
 	path   string
+	device string  // "": none
 	volume *volume // nil: it could not be opened
 	err    error   // why
 }
@@ -132,13 +140,13 @@ func Open(o Options) (*Store, error) {
 	s := &Store{options: o}
 	var errs []error
 	opened := 0
-	for _, d := range o.directories() {
-		m := member{path: filepath.Clean(d.Path)}
+	for _, d := range o.Directories() {
+		m := member{path: filepath.Clean(d.Path), device: d.Device}
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(m.path)) // it is documented never to fail
 		m.hash = h.Sum64()
 		v, err := openVolume(volumeOptions{
-			dir: m.path, budget: d.BudgetBytes, fs: o.FS, log: o.Log,
+			dir: m.path, device: d.Device, budget: d.BudgetBytes, fs: o.FS, log: o.Log,
 			admission: newAdmission(o, d.BudgetBytes), async: o.AsyncReads,
 		})
 		if err == nil {
@@ -329,7 +337,7 @@ func (s *Store) Clear() error {
 // and within the budget with all that.
 func (s *Store) Stats() storage.Stats {
 	var total storage.Stats
-	for i, d := range s.options.directories() {
+	for i, d := range s.options.Directories() {
 		v := s.members[i].volume
 		if v == nil {
 			continue
@@ -348,11 +356,12 @@ func (s *Store) Health() []Health {
 	now := time.Now()
 	all := make([]Health, 0, len(s.members))
 	for _, m := range s.members {
-		if m.volume == nil {
-			all = append(all, Health{Dir: m.path, State: StateOffline, Errors: 1, LastError: m.err})
-		} else {
-			all = append(all, m.volume.health.report(m.path, now))
+		h := Health{Dir: m.path, State: StateOffline, Errors: 1, LastError: m.err}
+		if m.volume != nil {
+			h = m.volume.health.report(m.path, now)
 		}
+		h.Device = m.device
+		all = append(all, h)
 	}
 	return all
 }

@@ -23,6 +23,12 @@ func TestConformance(t *testing.T) {
 			return mustOpen(t, Options{Dir: t.TempDir(), BudgetBytes: budgetBytes, AdmitAll: true, AsyncReads: true})
 		})
 	})
+	t.Run("device", func(t *testing.T) {
+		storagetest.Run(t, func(t *testing.T, budgetBytes int64) storage.Store {
+			device := makeDevice(t, filepath.Join(t.TempDir(), "device"), budgetBytes)
+			return mustOpen(t, Options{Dir: t.TempDir(), Device: device, BudgetBytes: budgetBytes, AdmitAll: true})
+		})
+	})
 	t.Run("two directories", func(t *testing.T) {
 		t.Chdir(t.TempDir()) // the same names each time, and so the same keys in each
 		n := 0
@@ -86,7 +92,7 @@ func bytesIn(t testing.TB, dir string) (sum int64) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // a checkpoint has got its name in between
 		}
-		if err != nil || d.IsDir() || d.Name() == lockFile {
+		if err != nil || d.IsDir() || d.Name() == LockFile {
 			return err
 		}
 		status, err := d.Info()

@@ -159,25 +159,27 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 		faults = append(faults, vfs.Fault{Op: op, Err: syscall.ENOSPC, WriteBytes: 1000})
 	}
 	for _, fault := range faults {
-		for after := 0; ; after++ {
-			if !failOnce(t, fault, after) {
-				break
-			}
-			if t.Failed() {
-				return
+		for _, onDevice := range []bool{false, true} {
+			for after := 0; failOnce(t, fault, after, onDevice); after++ {
+				if t.Failed() {
+					return
+				}
 			}
 		}
 	}
 }
 
-func failOnce(t *testing.T, fault vfs.Fault, after int) (fired bool) {
-	dir := t.TempDir()
+func failOnce(t *testing.T, fault vfs.Fault, after int, onDevice bool) (fired bool) {
+	dir, device := t.TempDir(), ""
+	if onDevice {
+		device = makeDevice(t, filepath.Join(t.TempDir(), "device"), 256<<10)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		c, faulty := newScript(t), vfs.NewFaulty(vfs.OS())
 		c.damage = fault.Flip
 		fault.After = after
 		faulty.Inject(fault)
-		o := Options{Dir: dir, BudgetBytes: 256 << 10, AdmitAll: true, FS: faulty}
+		o := Options{Dir: dir, Device: device, BudgetBytes: 256 << 10, AdmitAll: true, FS: faulty}
 		c.run(o)
 		fired = faulty.Fired() > 0
 		faulty.Heal()
@@ -187,7 +189,7 @@ func failOnce(t *testing.T, fault vfs.Fault, after int) (fired bool) {
 			t.Errorf("%d bytes of files", used)
 		}
 		if t.Failed() {
-			t.Logf("with %q operation %d failing with %v, flip %t", fault.Op, after, fault.Err, fault.Flip)
+			t.Logf("with %q operation %d failing with %v, flip %t, device %q", fault.Op, after, fault.Err, fault.Flip, device)
 		}
 		mustClose(t, s)
 	})
@@ -229,7 +231,7 @@ func TestOfflineDirectory(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir()}
 	synctest.Test(t, func(t *testing.T) {
 		faulty := vfs.NewFaulty(vfs.OS())
-		o := Options{Dir: dirs[0], BudgetBytes: 4 << 20, More: []Directory{{dirs[1], 4 << 20}}, AdmitAll: true, FS: faulty}
+		o := Options{Dir: dirs[0], BudgetBytes: 4 << 20, More: []Directory{{Path: dirs[1], BudgetBytes: 4 << 20}}, AdmitAll: true, FS: faulty}
 		s := mustOpen(t, o)
 		for i := range 20 {
 			mustPut(t, s, fmt.Sprint(i), uint64(i), 10_000)
@@ -295,8 +297,16 @@ func TestFullFileSystem(t *testing.T) {
 // allocation of a script, and wants nothing wrong from it, and everything that was
 // synced before.
 func TestCrashAtEveryWrite(t *testing.T) {
+	t.Run("directory", func(t *testing.T) { crashAtEveryWrite(t, t.TempDir(), "") })
+	t.Run("device", func(t *testing.T) {
+		dir := t.TempDir()
+		crashAtEveryWrite(t, dir, makeDevice(t, filepath.Join(dir, "device"), 2<<20))
+	})
+}
+
+// crashAtEveryWrite wants the device, if there is one, in dir.
+func crashAtEveryWrite(t *testing.T, dir, device string) {
 	var mu sync.Mutex
-	dir := t.TempDir()
 	type crash struct {
 		dir   string
 		floor uint64 // what was stored up to here was synced
@@ -322,7 +332,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 	o := Options{BudgetBytes: 2 << 20, AdmitAll: true}
 	synctest.Test(t, func(t *testing.T) {
 		o := o
-		o.Dir, o.FS = dir, c
+		o.Dir, o.Device, o.FS = dir, device, c
 		s := mustOpen(t, o)
 		for i := range uint64(24) {
 			// Every name has one version that is even and, later, one that is odd.
@@ -343,6 +353,9 @@ func TestCrashAtEveryWrite(t *testing.T) {
 	})
 	for n, crash := range crashes {
 		o.Dir = crash.dir
+		if device != "" {
+			o.Device = filepath.Join(crash.dir, filepath.Base(device))
+		}
 		s := mustOpen(t, o)
 		for name := range uint64(6) {
 			checkCrash(t, s, name, crash.floor, crash.last+1)

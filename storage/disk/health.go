@@ -38,6 +38,7 @@ func (s State) String() string {
 // Health is the condition of one directory.
 type Health struct {
 	Dir       string
+	Device    string // "": none
 	State     State
 	Errors    int64 // calls of the file system that failed, since opening
 	LastError error // nil: none

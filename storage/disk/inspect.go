@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"weir/internal/vfs"
 	"weir/storage"
 )
 
@@ -64,18 +65,19 @@ func Inspect(dir string) (*Inspection, []RegionStat, error) {
 }
 
 func inspect(dir string) (*Inspection, []RegionStat, error) {
-	store, regions, err := copyTable(filepath.Join(dir, tableFile))
+	t, err := copyTable(filepath.Join(dir, tableFile))
 	if err != nil {
 		return nil, nil, err
 	}
-	file, err := os.Open(filepath.Join(dir, logFile))
+	store := t.store
+	file, err := t.openLog(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	g := geometry{regionBytes: store.regionBytes, recordMax: store.regionBytes - footerBytes(1)}
 	i := &Inspection{
 		reader: logReader{file: file, geometry: g, salt: store.salt}, close: file.Close,
-		regions: regions, newest: make(map[storage.Key]Stored), Changed: store.changed,
+		regions: t.regions, newest: make(map[storage.Key]Stored), Changed: store.changed,
 	}
 	stats, err := i.readRegions(store.floor)
 	if err != nil {
@@ -84,39 +86,58 @@ func inspect(dir string) (*Inspection, []RegionStat, error) {
 	return i, stats, nil
 }
 
+// tableCopy is what a table had in it.
+type tableCopy struct {
+	store   storeRow
+	regions map[uint32]regionRow
+	device  string
+}
+
+// openLog opens the regions, wherever they are, to read them.
+func (t *tableCopy) openLog(dir string) (vfs.File, error) {
+	if t.device == "" {
+		return vfs.OS().OpenFile(filepath.Join(dir, logFile), os.O_RDONLY, 0)
+	}
+	file, err := vfs.OS().OpenFile(t.device, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &device{File: file, path: t.device}, nil
+}
+
 // copyTable reads a copy of the table, since its file is locked while a node runs. A
 // copy that was torn by a write is made again.
-func copyTable(path string) (store storeRow, regions map[uint32]regionRow, err error) {
+func copyTable(path string) (t tableCopy, err error) {
 	copied, err := os.CreateTemp("", "weir-table-")
 	if err != nil {
-		return store, nil, err
+		return t, err
 	}
 	defer os.Remove(copied.Name())
 	if err := copied.Close(); err != nil {
-		return store, nil, err
+		return t, err
 	}
 	for range inspectTriesMax {
 		var b []byte
 		if b, err = os.ReadFile(path); err != nil {
-			return store, nil, err
+			return t, err
 		}
 		if err = os.WriteFile(copied.Name(), b, 0o600); err != nil {
-			return store, nil, err
+			return t, err
 		}
-		store, regions, err = readTableFile(copied.Name())
+		t, err = readTableFile(copied.Name())
 		if err == nil || errors.Is(err, ErrFormat) {
-			return store, regions, err
+			return t, err
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return store, nil, err
+	return t, err
 }
 
-func readTableFile(path string) (store storeRow, regions map[uint32]regionRow, err error) {
+func readTableFile(path string) (t tableCopy, err error) {
 	defer damageIsError(&err)()
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: tableLockTimeout, PageSize: pageBytes})
 	if err != nil {
-		return store, nil, err
+		return t, err
 	}
 	defer db.Close()
 	err = db.View(func(tx *bbolt.Tx) error {
@@ -124,16 +145,17 @@ func readTableFile(path string) (store storeRow, regions map[uint32]regionRow, e
 		if b == nil || string(b.Get(keyFormat)) != tableFormat {
 			return ErrFormat
 		}
+		t.device = string(b.Get(keyDevice))
 		return nil
 	})
 	if err != nil {
-		return store, nil, err
+		return t, err
 	}
-	store, regions, err = (&table{db: db}).load()
-	if err == nil && store.regionBytes < regionBytesMin {
+	t.store, t.regions, err = (&table{db: db}).load()
+	if err == nil && t.store.regionBytes < regionBytesMin {
 		err = errors.New("there is no store yet")
 	}
-	return store, regions, err
+	return t, err
 }
 
 // readRegions reads what is in the regions, the oldest first, and keeps the newest of
@@ -269,12 +291,12 @@ func (i *Inspection) writePart(p part, k storage.Key, w io.Writer) error {
 // Gone says whether an object that could not be read has only been written over
 // since the inspection began, by the process that has the directory open.
 func (i *Inspection) Gone(dir string, s Stored) bool {
-	_, regions, err := copyTable(filepath.Join(dir, tableFile))
+	t, err := copyTable(filepath.Join(dir, tableFile))
 	if err != nil {
 		return false
 	}
 	for id, row := range i.regions {
-		if now, used := regions[id]; used && now.firstSequence == row.firstSequence {
+		if now, used := t.regions[id]; used && now.firstSequence == row.firstSequence {
 			continue
 		}
 		if int(id) == s.Region {

@@ -170,7 +170,7 @@ func TestLegacyFilesAreRemoved(t *testing.T) {
 // older form for that, then or later.
 func TestDirectoriesChange(t *testing.T) {
 	t.Chdir(t.TempDir())
-	a, b := Directory{"a", 4 << 20}, Directory{"b", 4 << 20}
+	a, b := Directory{Path: "a", BudgetBytes: 4 << 20}, Directory{Path: "b", BudgetBytes: 4 << 20}
 	open := func(dirs ...Directory) *Store {
 		return mustOpen(t, Options{Dir: dirs[0].Path, BudgetBytes: dirs[0].BudgetBytes, More: dirs[1:], AdmitAll: true})
 	}

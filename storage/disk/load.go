@@ -31,6 +31,7 @@ const (
 // volumeOptions is what Open says of one directory.
 type volumeOptions struct {
 	dir       string
+	device    string // "": the regions are in dir
 	budget    int64
 	fs        vfs.FS
 	log       *slog.Logger
@@ -56,7 +57,7 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	if err := o.fs.MkdirAll(o.dir, 0o700); err != nil {
 		return v, err
 	}
-	if v.lock, err = o.fs.Lock(filepath.Join(o.dir, lockFile)); err != nil {
+	if v.lock, err = o.fs.Lock(filepath.Join(o.dir, LockFile)); err != nil {
 		return v, err
 	}
 	if err := removeLegacy(o.fs, o.dir, o.log); err != nil {
@@ -65,11 +66,21 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	if v.table, err = openTable(o.fs, filepath.Join(o.dir, tableFile)); err != nil {
 		return v, err
 	}
+	if o.device != "" {
+		if v.device, err = openDevice(o.fs, o.device, o.budget); err != nil {
+			return v, err
+		}
+		if v.devicePath, err = filepath.Abs(o.device); err != nil {
+			return v, err
+		}
+	}
 	rows, err := v.readTable()
 	if err != nil {
 		return v, err
 	}
-	if v.file, err = o.fs.OpenFile(filepath.Join(o.dir, logFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if v.device != nil {
+		v.file = v.device
+	} else if v.file, err = o.fs.OpenFile(filepath.Join(o.dir, logFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return v, err
 	}
 	if o.async {
@@ -96,11 +107,15 @@ func (v *volume) readTable() (rows map[uint32]regionRow, err error) {
 		return nil, v.begin()
 	case v.store.void:
 		why = "it went out of service, and may be older than what was served since, or its budget is too small for it"
+	case v.device != nil && v.device.salt != v.store.salt:
+		why = "the device is not the one that it was stored on, or has been formatted: " + v.devicePath
+	case v.device == nil && v.onDevice():
+		why = "it was stored on a device, and none is given now"
 	case slices.ContainsFunc(keysOf(rows), func(id uint32) bool { return int(id) >= v.geometry.regions }):
 		why = "its budget has become smaller"
 	default:
 		v.salt = v.store.salt
-		return rows, nil
+		return rows, v.table.setDevice(v.devicePath) // it may have another name by now
 	}
 	v.log.Warn("disk: everything stored is dropped", "dir", v.dir, "why", why)
 	return nil, v.begin()
@@ -112,6 +127,12 @@ func keysOf(rows map[uint32]regionRow) []uint32 {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// onDevice says whether the directory's regions were on a device.
+func (v *volume) onDevice() bool {
+	path, err := v.table.devicePath()
+	return err == nil && path != ""
 }
 
 // begin makes an empty store of whatever is there: a new salt is what no old
@@ -132,7 +153,10 @@ func (v *volume) begin() error {
 			return err
 		}
 	}
-	return nil
+	if v.device == nil {
+		return v.table.setDevice("")
+	}
+	return errors.Join(v.table.setDevice(v.devicePath), v.device.setLabel(salt))
 }
 
 // recover makes the regions out of the table's rows, and finds the end of the log.
@@ -423,7 +447,9 @@ func (v *volume) close() error {
 
 func (v *volume) closeFiles() error {
 	var errs []error
-	if v.file != nil {
+	if v.device != nil {
+		errs = append(errs, v.device.Close())
+	} else if v.file != nil {
 		errs = append(errs, v.file.Close())
 	}
 	if v.table != nil {

@@ -33,6 +33,7 @@ const (
 //	                            sequence have been cleared; generation (8), hash of the directories (8),
 //	                            time of the last change (8, seconds since 1970), 1 if not to be trusted
 //	                            (1), zeros (3), crc32c of key and value (4)
+//	                  "device"  path of the device that has the regions; missing: regions.log
 //	bucket "regions"  key       region, 4 bytes, big-endian
 //	                  value     state (1), first sequence (8), turn (8), records (8), crc32c of key and value (4)
 //
@@ -43,6 +44,7 @@ var (
 	bucketRegions = []byte("regions")
 	keyFormat     = []byte("format")
 	keyStore      = []byte("store")
+	keyDevice     = []byte("device")
 )
 
 // storeRow is what a directory knows of itself.
@@ -167,6 +169,30 @@ func (t *table) load() (store storeRow, regions map[uint32]regionRow, err error)
 func (t *table) setStore(row storeRow) error {
 	return t.update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketStore).Put(keyStore, row.append(nil))
+	})
+}
+
+// devicePath gives where the regions are, "" for the directory's own log. It is
+// for whoever looks from outside: what is read there is believed by its salt.
+func (t *table) devicePath() (path string, err error) {
+	defer damageIsError(&err)()
+	err = t.db.View(func(tx *bbolt.Tx) error {
+		path = string(tx.Bucket(bucketStore).Get(keyDevice))
+		return nil
+	})
+	return path, err
+}
+
+// setDevice writes down where the regions are, if that has changed.
+func (t *table) setDevice(path string) error {
+	if known, err := t.devicePath(); err != nil || known == path {
+		return err
+	}
+	return t.update(func(tx *bbolt.Tx) error {
+		if path == "" {
+			return tx.Bucket(bucketStore).Delete(keyDevice)
+		}
+		return tx.Bucket(bucketStore).Put(keyDevice, []byte(path))
 	})
 }
 

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	logFile  = "regions.log"
-	lockFile = "lock"
+	logFile = "regions.log"
+	// LockFile is locked while a Store has the directory open.
+	LockFile = "lock"
 
 	flushAfter = time.Second
 	syncAfter  = 2 * time.Second
@@ -46,7 +47,8 @@ type volume struct {
 	fs        vfs.FS
 	lock      io.Closer
 	table     *table
-	file      vfs.File
+	file      vfs.File // regions.log, or device
+	device    *device  // nil: none
 	regions   []region
 	index     index
 	checked   checkedVersions
@@ -61,7 +63,9 @@ type volume struct {
 	stopping  chan struct{} // closed by close
 	loaded    chan struct{} // closed when the index is complete
 	onOffline func(*volume) // told once, by the keeper
-	workers   sync.WaitGroup
+	// devicePath is where the regions are, "" for regions.log.
+	devicePath string
+	workers    sync.WaitGroup
 
 	// The loader's: mine says whether a key belongs into this directory, nil
 	// that all do; recovered is what was found in the regions that were open;

@@ -107,11 +107,13 @@ func New(o Options) *Store {
 // Get implements storage.Store. It allocates nothing. The object that it gives
 // is used again after its Close: closing it twice takes away somebody else's
 // opening, which is the caller's bug.
-func (s *Store) Get(k storage.Key) (storage.Object, error) {
+func (s *Store) Get(k storage.Key) (storage.Object, error) { return s.get(k, true) }
+
+func (s *Store) get(k storage.Key, use bool) (storage.Object, error) {
 	if s.closed.Load() {
 		return nil, storage.ErrClosed
 	}
-	u, v := s.open(&k, true)
+	u, v := s.open(&k, use)
 	if v == nil {
 		return nil, storage.ErrNotFound // unwrapped: a miss is no event worth an allocation
 	}
