@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 )
 
 // Limits of an encoded Meta. The decoder believes no length beyond them.
@@ -89,7 +90,13 @@ func (m *Meta) AppendBinary(b []byte) ([]byte, error) {
 
 // UnmarshalBinary sets m to what AppendBinary encoded. b must hold that and
 // nothing else; m keeps no part of it. Any error leaves m in no useful state.
-func (m *Meta) UnmarshalBinary(b []byte) error {
+func (m *Meta) UnmarshalBinary(b []byte) error { return m.Decode(b, nil) }
+
+// Decode is UnmarshalBinary with room for the texts of the lists, which m keeps.
+// It allocates once, for all bytes of texts and header together, and once more
+// if there are more texts in lists than there is room for. So whoever keeps one
+// text of m keeps the memory of all.
+func (m *Meta) Decode(b []byte, room []string) error {
 	if len(b) > MetaBytesMax {
 		return fmt.Errorf("decode meta: %d of %d bytes: %w", len(b), MetaBytesMax, errBadMeta)
 	}
@@ -116,11 +123,12 @@ func (m *Meta) UnmarshalBinary(b []byte) error {
 	for i, d := range m.durations() {
 		*d = time.Duration(binary.LittleEndian.Uint64(b[64+8*i:]))
 	}
-	r := textReader{rest: b[metaFixedBytes:]}
+	r := textReader{rest: append([]byte(nil), b[metaFixedBytes:]...), room: room}
 	m.Site, m.Host, m.Target, m.Variant = r.text(), r.text(), r.text(), r.text()
+	r.reserve()
 	m.Tags, m.Vary, m.Groups = r.list(), r.list(), r.list()
 	if header := r.bytes(metaHeaderBytesMax); len(header) > 0 {
-		m.Header = append([]byte(nil), header...)
+		m.Header = header
 	}
 	m.ETag, m.LastModified = r.text(), r.text()
 	if r.bad || len(r.rest) > 0 {
@@ -189,11 +197,16 @@ func appendText[T string | []byte](b []byte, s T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// textReader takes texts off the front of rest. After the first that is
-// malformed all are empty and bad is set.
+// metaLists is how many lists are encoded, one behind the other.
+const metaLists = 3
+
+// textReader takes texts off the front of rest, which nobody writes to any more:
+// they are parts of it. After the first that is malformed all are empty and bad
+// is set.
 type textReader struct {
 	rest []byte
 	bad  bool
+	room []string // for the texts of lists
 }
 
 // number takes a uvarint that must not exceed max.
@@ -207,28 +220,52 @@ func (r *textReader) number(max int) int {
 	return int(n)
 }
 
-// bytes takes a text; what it returns is a part of rest.
+// bytes takes a text. Appending to what it returns does not reach what follows.
 func (r *textReader) bytes(max int) []byte {
 	n := r.number(max)
 	if r.bad || n > len(r.rest) {
 		r.bad = true
 		return nil
 	}
-	text := r.rest[:n]
+	text := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return text
 }
 
-func (r *textReader) text() string { return string(r.bytes(metaTextBytesMax)) }
+func (r *textReader) text() string {
+	text := r.bytes(metaTextBytesMax)
+	return unsafe.String(unsafe.SliceData(text), len(text))
+}
 
-// list takes a list. Each text takes a byte at least, so a count beyond what
-// is left is refused before anything is allocated for it.
+// reserve makes room for the texts of all lists, which come next, where there is
+// not enough. It reads them once ahead.
+func (r *textReader) reserve() {
+	texts, ahead := 0, textReader{rest: r.rest, bad: r.bad}
+	for range metaLists {
+		n := ahead.length()
+		texts += n
+		for range n {
+			ahead.bytes(metaTextBytesMax)
+		}
+	}
+	if !ahead.bad && texts > len(r.room) {
+		r.room = make([]string, texts)
+	}
+}
+
+// length takes the number of a list's texts. Each text takes a byte at least, so
+// a count beyond what is left is refused before anything is allocated for it.
+func (r *textReader) length() int { return r.number(min(metaListTextsMax, len(r.rest))) }
+
+// list takes a list, for which reserve has made room unless it is malformed.
 func (r *textReader) list() []string {
-	n := r.number(min(metaListTextsMax, len(r.rest)))
-	if n == 0 {
+	n := r.length()
+	if n == 0 || n > len(r.room) {
+		r.bad = r.bad || n > 0
 		return nil
 	}
-	texts := make([]string, n)
+	texts := r.room[:n:n]
+	r.room = r.room[n:]
 	for i := range texts {
 		texts[i] = r.text()
 	}

@@ -97,6 +97,50 @@ func TestMetaDecodeRefusesDamage(t *testing.T) {
 	}
 }
 
+// What is decoded is decoded for hits: all its bytes are one allocation.
+func TestMetaDecodeAllocates(t *testing.T) {
+	m := fullMeta()
+	b, err := m.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := len(m.Tags) + len(m.Vary) + len(m.Groups)
+	for _, row := range []struct {
+		room  int
+		wants float64
+	}{{texts, 1}, {texts - 1, 2}, {0, 2}} {
+		var got Meta
+		room := make([]string, row.room)
+		if n := testing.AllocsPerRun(100, func() { _ = got.Decode(b, room) }); n != row.wants {
+			t.Errorf("room for %d of %d texts: %v allocations, want %v", row.room, texts, n, row.wants)
+		}
+		if !reflect.DeepEqual(&got, m) {
+			t.Errorf("room for %d texts: got %+v", row.room, &got)
+		}
+	}
+}
+
+// Every part of a decoded meta is its own to those who append to it, and none
+// is a part of what it was decoded from.
+func TestMetaDecodeKeepsPartsApart(t *testing.T) {
+	b, err := fullMeta().AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Meta
+	if err := got.UnmarshalBinary(b); err != nil {
+		t.Fatal(err)
+	}
+	clear(b)
+	_ = append(got.Header, "appended to the header"...)
+	for _, list := range [][]string{got.Tags, got.Vary, got.Groups} {
+		_ = append(list, "appended to a list")
+	}
+	if !reflect.DeepEqual(&got, fullMeta()) {
+		t.Errorf("got %+v", &got)
+	}
+}
+
 func TestMetaBytesCoversTheStruct(t *testing.T) {
 	var m Meta
 	if got, want := m.Bytes(), int64(unsafe.Sizeof(m)); got < want || got > want+200 {

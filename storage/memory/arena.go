@@ -52,10 +52,10 @@ type arena struct {
 // neighbours is what a free block begins with.
 type neighbours struct{ next, previous ref }
 
-func newArena(units ref) *arena {
+func newArena(units ref, mapped *mappings) *arena {
 	segments := int((units + segmentUnits - 1) / segmentUnits)
 	return &arena{
-		units: units, used: 1, mapped: &mappings{},
+		units: units, used: 1, mapped: mapped,
 		segments: make([][]byte, segments), begins: make([][]byte, segments),
 	}
 }

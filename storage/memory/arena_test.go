@@ -47,7 +47,7 @@ func checkArena(t *testing.T, a *arena, given map[ref]ref) {
 
 func TestArenaAgainstAMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	a := newArena(2*segmentUnits + 777)
+	a := newArena(2*segmentUnits+777, &mappings{})
 	given := make(map[ref]ref)
 	for i := range 20_000 {
 		if r.IntN(100) < 52 {
@@ -79,7 +79,7 @@ func TestArenaAgainstAMap(t *testing.T) {
 // As many units as are free can be had, whatever pieces they are in.
 func TestListOfWhatIsFree(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
-	a := newArena(segmentUnits)
+	a := newArena(segmentUnits, &mappings{})
 	var kept, holes []ref
 	for u := a.takeOne(1); u != none; u = a.takeOne(1) {
 		if r.IntN(3) == 0 {
@@ -139,7 +139,7 @@ func TestGivenBackIsPoisoned(t *testing.T) {
 	if !poisons {
 		t.Skip("without the race detector, nothing is poisoned")
 	}
-	a := newArena(segmentUnits)
+	a := newArena(segmentUnits, &mappings{})
 	u := a.takeOne(10)
 	a.give(u, 10)
 	if p := a.at(u, 10); p[100] != poisonByte || p[len(p)-1] != poisonByte {

@@ -78,6 +78,31 @@ func hits(b *testing.B, s *Store, next func() uint64) {
 	b.ReportMetric(float64(cpuTime()-began)/float64(b.N), "cpu-ns/op")
 }
 
+// BenchmarkMainMemory is what a look-up among a million objects cannot do
+// without: reads of memory that no cache of the processor holds, each of which
+// has to wait for the one before it, in an arena as large as BenchmarkHit's.
+// The bucket is one and the view another.
+func BenchmarkMainMemory(b *testing.B) {
+	const objects, units = 1_000_000, 16
+	a := newArena(objects*units+segmentUnits, &mappings{})
+	order := make([]ref, objects)
+	for i := range order {
+		order[i] = a.takeOne(units)
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(objects, func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for i, u := range order {
+		*(*ref)(a.start(u)) = order[(i+1)%objects]
+	}
+	u := order[0]
+	b.ResetTimer()
+	began := cpuTime()
+	for range b.N {
+		u = *(*ref)(a.start(u))
+	}
+	b.ReportMetric(float64(cpuTime()-began)/float64(b.N), "cpu-ns/op")
+	runtime.KeepAlive(u)
+}
+
 // BenchmarkHitParallel has all processors at the same objects.
 func BenchmarkHitParallel(b *testing.B) {
 	const objects = 10_000

@@ -36,15 +36,18 @@ func (s *Store) divide() *arena {
 	budget, shards := s.options.BudgetBytes, int64(len(s.shards))
 	s.shardBytes = budget / shards
 	buckets := ceilPower(s.shardBytes / bucketShare)
+	mapped := &mappings{}
+	all := mapped.refs(int(shards * buckets))
 	for i := range s.shards {
-		s.shards[i].buckets = make([]ref, buckets)
+		from := int64(i) * buckets
+		s.shards[i].buckets = all[from : from+buckets : from+buckets]
 	}
 	aside := min(asideBytesMax, s.shardBytes/asideShare)
 	s.floorBytes = shards * aside * floorBytesMax / asideBytesMax
 	s.metas.init(min(metasMax*metaBytesUsual, budget/metasShare))
 	s.ballastStep = min(max(ceilPower(budget/ballastShare), ballastStepMin), segmentBytes)
 	rest := budget - shards*(aside+buckets*refBytes) - s.metas.bytesMax
-	return newArena(ref(min(max(rest/(unitBytes+arenaTableBytes), 1), 1<<32-1)))
+	return newArena(ref(min(max(rest/(unitBytes+arenaTableBytes), 1), 1<<32-1)), mapped)
 }
 
 // makeRoom evicts until the arena has units to give. It evicts nothing if even

@@ -5,35 +5,73 @@ package memory
 import (
 	"sync"
 	"syscall"
+	"unsafe"
 )
 
 // poisons says whether memory is overwritten when it is given back: in builds
 // with the race detector, which the tests are run with.
 const poisons = false
 
-// mappingSegments is how many segments are mapped at a time: 64 MiB.
-const mappingSegments = 64
+const (
+	// mappingSegments is how many segments are mapped at a time: 64 MiB.
+	mappingSegments = 64
+	// hugeBytes is the size of a huge page, where there are any.
+	hugeBytes = 2 << 20
+)
 
-// mappings is the memory of an arena as the system gave it.
+// mappings is the memory of an arena and of the buckets as the system gave it:
+// in huge pages, if the system has them. With a million objects in pages of
+// 4 KiB, the entries of the page table alone are more than the processor's
+// caches hold, and a look-up waits for these as well.
 type mappings struct {
 	all  [][]byte
-	rest []byte // of the last one, not handed out yet
+	rest []byte // of the arena's last one, not handed out yet
 }
 
 // segment gives one more segment, of as many as are wanted yet; nil if the
-// system has no memory.
+// system has no memory. The last that is wanted may be needed in part only, so
+// it is in small pages: a huge one is all taken with its first byte, and that
+// would be more than is counted.
 func (m *mappings) segment(wanted int) []byte {
 	if len(m.rest) == 0 {
-		mapped, err := syscall.Mmap(-1, 0, min(wanted, mappingSegments)*segmentBytes,
-			syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-		if err != nil {
+		segments := min(wanted, mappingSegments)
+		whole := segments
+		if segments == wanted {
+			whole--
+		}
+		if m.rest = m.take(segments*segmentBytes, whole*segmentBytes); m.rest == nil {
 			return nil
 		}
-		m.all, m.rest = append(m.all, mapped), mapped
 	}
 	segment := m.rest[:segmentBytes:segmentBytes]
 	m.rest = m.rest[segmentBytes:]
 	return segment
+}
+
+// refs gives n buckets, all none. Few are not worth a mapping.
+func (m *mappings) refs(n int) []ref {
+	if n*refBytes >= hugeBytes {
+		if mapped := m.take(n*refBytes, n*refBytes); mapped != nil {
+			return unsafe.Slice((*ref)(unsafe.Pointer(unsafe.SliceData(mapped))), n)
+		}
+	}
+	return make([]ref, n)
+}
+
+// take maps bytes from a huge page's beginning on, with as many huge pages as
+// there are whole ones in the first huge bytes, and small ones behind. nil if
+// the system has no memory.
+func (m *mappings) take(bytes, huge int) []byte {
+	mapped, err := syscall.Mmap(-1, 0, bytes+hugeBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return nil
+	}
+	m.all = append(m.all, mapped)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(mapped))) % hugeBytes)
+	huge &^= hugeBytes - 1
+	adviseHuge(mapped[skip : skip+huge])
+	adviseSmall(mapped[skip+huge:])
+	return mapped[skip : skip+bytes : skip+bytes]
 }
 
 // unmap gives all of it back. Nobody may hold any of it.

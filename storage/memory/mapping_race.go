@@ -15,6 +15,8 @@ type mappings struct{}
 
 func (*mappings) segment(int) []byte { return make([]byte, segmentBytes) }
 
+func (*mappings) refs(n int) []ref { return make([]ref, n) }
+
 func (*mappings) unmap() {}
 
 func release([]byte) {}

@@ -24,6 +24,8 @@ type decoded struct {
 	id    uint64 // of its view
 	bytes int64
 	meta  storage.Meta
+	// texts is room for those of the meta's lists: most have no more.
+	texts [4]string
 }
 
 // metas keeps decoded metas, by the id of their view. An id is never used
@@ -100,7 +102,7 @@ func (s *Store) metaOf(v *view) *storage.Meta {
 		return m
 	}
 	d := &decoded{id: v.id}
-	if err := d.meta.UnmarshalBinary(s.encodedMeta(v)); err != nil {
+	if err := d.meta.Decode(s.encodedMeta(v), d.texts[:]); err != nil {
 		// It was made by AppendBinary and kept in memory: this memory is broken.
 		panic(fmt.Sprintf("memory: meta of %s: %v", v.key, err))
 	}
