@@ -77,13 +77,17 @@ func New(nc *nats.Conn, o Options) (*Log, error) {
 }
 
 // Create makes the stream if there is none; control does so before it accepts
-// purges. It answers the state of the log that there is now.
+// purges. One that there is gets the limits of the Options. It answers the state
+// of the log that there is now.
 //
 // The log's identity is drawn when the stream is made, and stays with it. It is
 // joined with the time of creation, which a stream made from a copy of the
 // configuration does not share.
 func (l *Log) Create(ctx context.Context) (purge.LogState, error) {
 	state, err := l.stateSoon(ctx)
+	if err == nil {
+		return state, l.limit(ctx)
+	}
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return state, err
 	}
@@ -109,6 +113,24 @@ func (l *Log) Create(ctx context.Context) (purge.LogState, error) {
 		return state, fmt.Errorf("create purge log: %w", err)
 	}
 	return l.stateSoon(ctx)
+}
+
+// limit gives the stream the limits of the Options, if it has others.
+func (l *Log) limit(ctx context.Context) error {
+	s, err := l.js.Stream(ctx, StreamName)
+	if err != nil {
+		return fmt.Errorf("read limits of purge log: %w", err)
+	}
+	c := s.CachedInfo().Config
+	if c.MaxAge == l.AgeMax && c.MaxBytes == l.BytesMax && c.Replicas == l.Replicas {
+		return nil
+	}
+	c.MaxAge, c.MaxBytes, c.Replicas = l.AgeMax, l.BytesMax, l.Replicas
+	c.Duplicates = min(duplicatesWindow, l.AgeMax)
+	if _, err := l.js.UpdateStream(ctx, c); err != nil {
+		return fmt.Errorf("set limits of purge log: %w", err)
+	}
+	return nil
 }
 
 // stateSoon asks again where nobody answers: a cluster that is choosing who

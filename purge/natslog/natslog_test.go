@@ -71,6 +71,32 @@ func testTwoControlsAgreeOnOneLog(t *testing.T, url string) {
 	}
 }
 
+// A control that starts with other limits sets them, and keeps the log.
+func TestLimitsOfALogThatThereIs(t *testing.T) { onEachBroker(t, testLimitsOfALogThatThereIs) }
+
+func testLimitsOfALogThatThereIs(t *testing.T, url string) {
+	nc := connect(t, url, "control")
+	l, before := createLog(t, nc, natslog.Options{})
+	body := strings.Repeat("x", 4000)
+	var last uint64
+	for i := range 100 {
+		last = appendAll(t, l, fmt.Sprintf("/%d/%s", i, body))
+	}
+	_, after := createLog(t, nc, natslog.Options{AgeMax: time.Hour, BytesMax: 100 << 10})
+	if after.Epoch != before.Epoch || after.Last != last {
+		t.Errorf("the log became another: %+v, was %+v", after, before)
+	}
+	for deadline := time.Now().Add(10 * time.Second); after.First < last-30; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log has %d to %d still, more than 100 KiB", after.First, after.Last)
+		}
+		var err error
+		if after, err = l.State(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestFeedDeliversInOrderAndInBatches(t *testing.T) {
 	onEachBroker(t, testFeedDeliversInOrderAndInBatches)
 }
