@@ -103,6 +103,7 @@ func Parse(data []byte, name, baseDir string) (*Config, error) {
 func (c *Config) settle(root spot, baseDir string) {
 	resolve(baseDir, &c.State)
 	c.Tokens.settle(root.field("tokens"), baseDir)
+	resolve(baseDir, &c.Control.NATS.CA)
 	c.TLS.settle(baseDir)
 	if c.Router != nil {
 		resolve(baseDir, &c.Router.MMDB)

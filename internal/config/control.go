@@ -16,35 +16,24 @@ type Control struct {
 	Rates  PurgeRates  `yaml:"rates"`
 }
 
-// NATS is the purge log's server, which control runs within itself.
-type NATS struct {
-	Listen string `yaml:"listen"` // default 127.0.0.1:7401
-	URL    string `yaml:"url"`    // where nodes reach it; default nats://<listen>
-}
-
 func (c *Control) setDefaults() {
 	*c = Control{Name: "control", Listen: "127.0.0.1:7400"}
 	c.NATS.setDefaults()
 	c.Rates.setDefaults()
 }
 
-func (n *NATS) setDefaults() { *n = NATS{Listen: "127.0.0.1:7401"} }
-
 func (c *Control) complete() {
 	follow(&c.URL, "http", c.Listen)
-	follow(&c.NATS.URL, "nats", c.NATS.Listen)
+	c.NATS.complete()
 }
 
 func (c *Control) check(at spot, sites []string) {
 	checkName(at.field("name"), c.Name)
 	checkListen(at.field("listen"), c.Listen)
 	checkURL(at.field("url"), c.URL, c.Listen, "http", "https")
-	nats := at.field("nats")
-	checkListen(nats.field("listen"), c.NATS.Listen)
-	checkURL(nats.field("url"), c.NATS.URL, c.NATS.Listen, "nats", "tls")
 	var own addresses
 	own.add(at.field("listen"), c.Listen)
-	own.add(nats.field("listen"), c.NATS.Listen)
+	c.NATS.check(at.field("nats"), &own)
 	c.Rates.check(at.field("rates"))
 	c.checkTokens(at.field("tokens"), sites)
 }

@@ -25,7 +25,7 @@ import (
 // Control keeps the purge log, answers the API and knows the nodes.
 type Control struct {
 	log       *slog.Logger
-	broker    *natslog.Broker
+	broker    *natslog.Broker // nil: the log is in an external cluster
 	conn      *nats.Conn
 	nodes     *purge.Nodes
 	api       *purge.API
@@ -38,7 +38,7 @@ type Control struct {
 // controlStartTimeout bounds the making of the log at control's start.
 const controlStartTimeout = 10 * time.Second
 
-// StartControl starts the log's broker and binds the API's socket.
+// StartControl starts the log's broker, unless the log is elsewhere, and binds the API's socket.
 func StartControl(ctx context.Context, c *config.Config, env Env) (_ *Control, err error) {
 	name := c.Control.Name
 	k := &Control{name: name, log: cmp.Or(env.Log, slog.Default()).With("node", name)}
@@ -48,17 +48,20 @@ func StartControl(ctx context.Context, c *config.Config, env Env) (_ *Control, e
 			err = fmt.Errorf("node %s: %w", name, err)
 		}
 	}()
-	k.broker, err = natslog.StartBroker(natslog.BrokerOptions{
-		Listen: c.Control.NATS.Listen, StoreDir: filepath.Join(c.NodeDir(name), "log"),
-		Token: string(c.Tokens.NATS), Log: k.log,
-	})
-	if err != nil {
-		return nil, err
+	url := c.Control.NATS.URL
+	if !c.Control.NATS.External() {
+		k.broker, err = natslog.StartBroker(natslog.BrokerOptions{
+			Listen: c.Control.NATS.Listen, StoreDir: filepath.Join(c.NodeDir(name), "log"),
+			Token: string(c.Tokens.NATS), Log: k.log,
+			// The log takes its limit and what is being written.
+			StoreBytesMax: 2 * int64(c.Control.NATS.BytesMax),
+		})
+		if err != nil {
+			return nil, err
+		}
+		url = k.broker.URL()
 	}
-	k.conn, err = natslog.Connect(ctx, natslog.ConnectOptions{
-		URL: k.broker.URL(), Token: string(c.Tokens.NATS), Name: name, Log: k.log,
-	})
-	if err != nil {
+	if k.conn, err = connectLog(ctx, c, url, name, nil, k.log); err != nil {
 		return nil, err
 	}
 	if err = k.openLog(ctx, c); err != nil {
@@ -71,7 +74,7 @@ func StartControl(ctx context.Context, c *config.Config, env Env) (_ *Control, e
 }
 
 func (k *Control) openLog(ctx context.Context, c *config.Config) error {
-	log, err := natslog.New(k.conn, natslog.Options{})
+	log, err := natslog.New(k.conn, logOptions(&c.Control.NATS))
 	if err != nil {
 		return err
 	}
@@ -175,8 +178,14 @@ func (k *Control) publish(c *config.Config, api *purge.API) {
 // Addr is the API's bound address, BrokerAddr the log's.
 func (k *Control) Addr() string { return k.listener.Addr().String() }
 
-// BrokerAddr is the bound address of the purge log.
-func (k *Control) BrokerAddr() string { return k.broker.Addr() }
+// BrokerAddr is the bound address of the purge log; "" where it is in an external
+// cluster.
+func (k *Control) BrokerAddr() string {
+	if k.broker == nil {
+		return ""
+	}
+	return k.broker.Addr()
+}
 
 // Run serves until ctx ends and gives everything back.
 func (k *Control) Run(ctx context.Context) error {

@@ -197,10 +197,7 @@ func orNone[S interface {
 }
 
 func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
-	t.conn, err = natslog.Connect(ctx, natslog.ConnectOptions{
-		URL: c.Control.NATS.URL, Token: string(c.Tokens.NATS), Name: t.name, Dialer: env.DialControl, Log: t.log,
-	})
-	if err != nil {
+	if t.conn, err = connectLog(ctx, c, c.Control.NATS.URL, t.name, env.DialControl, t.log); err != nil {
 		return err
 	}
 	source, err := natslog.New(t.conn, natslog.Options{})

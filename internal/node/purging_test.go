@@ -84,7 +84,7 @@ sites: [{name: www, hosts: ["*"], origin: {http: {url: "http://127.0.0.1:9000"}}
 
 // startPurging runs a control and an edge in front of an origin whose responses
 // are tagged red.
-func startPurging(t *testing.T) *Edge {
+func startPurging(t *testing.T, change func(*config.Config)) *Edge {
 	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=600")
@@ -101,6 +101,7 @@ func startPurging(t *testing.T) *Edge {
 	c.Sites = []*config.Site{{Name: "docs", Hosts: []string{"*"}, Origin: config.Origin{HTTP: &config.HTTP{URL: origin.URL}}}}
 	c.Sites[0].Policy = config.DefaultPolicy(c.Sites[0].Origin)
 	c.PurgeMethod.From = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	change(c)
 	c.Complete()
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -117,7 +118,9 @@ func startPurging(t *testing.T) *Edge {
 		t.Fatal(err)
 	}
 	group.Go(func() error { return control.Run(ctx) })
-	c.Control.NATS.URL = "nats://" + control.BrokerAddr()
+	if !c.Control.NATS.External() {
+		c.Control.NATS.URL = "nats://" + control.BrokerAddr()
+	}
 	edge, err := StartEdge(ctx, c, "ams", env)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +161,7 @@ func send(t *testing.T, method, url string, fields ...string) (*http.Response, s
 // A request with the method PURGE to an edge reaches control over the log's
 // connection, and is in force on the edge.
 func TestPurgeMethodReachesControl(t *testing.T) {
-	edge := startPurging(t)
+	edge := startPurging(t, func(*config.Config) {})
 	url := "http://" + edge.HTTPAddr() + "/a"
 	send(t, "GET", url)
 	if response, _ := send(t, "GET", url); !strings.Contains(response.Header.Get("Cache-Status"), "hit") {

@@ -50,10 +50,11 @@ func TestAKeyHasOneVersion(t *testing.T) {
 	}
 }
 
-func TestManyControlsWithOneKey(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
-	first, _ := createLog(t, connect(t, b.URL(), "control"), natslog.Options{})
-	second, _ := createLog(t, connect(t, b.URL(), "control"), natslog.Options{})
+func TestManyControlsWithOneKey(t *testing.T) { onEachBroker(t, testManyControlsWithOneKey) }
+
+func testManyControlsWithOneKey(t *testing.T, url string) {
+	first, _ := createLog(t, connect(t, url, "control"), natslog.Options{})
+	second, _ := createLog(t, connect(t, url, "control"), natslog.Options{})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	accepted := make(map[uint64]int)
@@ -97,9 +98,10 @@ func TestAKeyIsForgottenWithItsRecord(t *testing.T) {
 	}
 }
 
-func TestScan(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
-	l, _ := createLog(t, connect(t, b.URL(), "control"), natslog.Options{})
+func TestScan(t *testing.T) { onEachBroker(t, testScan) }
+
+func testScan(t *testing.T, url string) {
+	l, _ := createLog(t, connect(t, url, "control"), natslog.Options{})
 	appendAll(t, l, "/1", "/2", "/3", "/4")
 	scan := func(first, last uint64, most int) (versions []uint64) {
 		t.Helper()

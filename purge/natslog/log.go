@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -55,6 +56,7 @@ func (o Options) withDefaults() Options {
 const (
 	attemptTimeout   = 2 * time.Second
 	attemptPause     = 50 * time.Millisecond
+	stateAttempts    = 4 // of Create to learn the state
 	duplicatesWindow = 2 * time.Minute
 )
 
@@ -75,13 +77,17 @@ func New(nc *nats.Conn, o Options) (*Log, error) {
 }
 
 // Create makes the stream if there is none; control does so before it accepts
-// purges. It answers the state of the log that there is now.
+// purges. One that there is gets the limits of the Options. It answers the state
+// of the log that there is now.
 //
 // The log's identity is drawn when the stream is made, and stays with it. It is
 // joined with the time of creation, which a stream made from a copy of the
 // configuration does not share.
 func (l *Log) Create(ctx context.Context) (purge.LogState, error) {
-	state, err := l.State(ctx)
+	state, err := l.stateSoon(ctx)
+	if err == nil {
+		return state, l.limit(ctx)
+	}
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return state, err
 	}
@@ -106,7 +112,39 @@ func (l *Log) Create(ctx context.Context) (purge.LogState, error) {
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return state, fmt.Errorf("create purge log: %w", err)
 	}
-	return l.State(ctx)
+	return l.stateSoon(ctx)
+}
+
+// limit gives the stream the limits of the Options, if it has others.
+func (l *Log) limit(ctx context.Context) error {
+	s, err := l.js.Stream(ctx, StreamName)
+	if err != nil {
+		return fmt.Errorf("read limits of purge log: %w", err)
+	}
+	c := s.CachedInfo().Config
+	if c.MaxAge == l.AgeMax && c.MaxBytes == l.BytesMax && c.Replicas == l.Replicas {
+		return nil
+	}
+	c.MaxAge, c.MaxBytes, c.Replicas = l.AgeMax, l.BytesMax, l.Replicas
+	c.Duplicates = min(duplicatesWindow, l.AgeMax)
+	if _, err := l.js.UpdateStream(ctx, c); err != nil {
+		return fmt.Errorf("set limits of purge log: %w", err)
+	}
+	return nil
+}
+
+// stateSoon asks again where nobody answers: a cluster that is choosing who
+// orders a stream is silent about it.
+func (l *Log) stateSoon(ctx context.Context) (purge.LogState, error) {
+	for left := stateAttempts; ; left-- {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		state, err := l.State(attempt)
+		cancel()
+		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || l.electing(err)
+		if !silent || left == 1 || ctx.Err() != nil {
+			return state, err
+		}
+	}
 }
 
 // State asks the stream for its identity and ends.
@@ -142,22 +180,24 @@ func (l *Log) Append(ctx context.Context, r purge.Record) (uint64, error) {
 	verdict := purge.ErrUnavailable
 	for {
 		ack, err := l.attempt(ctx, &r, id, body)
+		passing := l.electing(err)
 		switch {
 		case err == nil:
 			return ack.Sequence, nil
 		case isTaken(err):
-			// Where it cannot be read yet, another attempt finds out more.
 			if version, own := l.keyed(ctx, r.Key, body); own {
 				return version, nil
 			} else if version > 0 {
 				return version, fmt.Errorf("append to purge log: %w", purge.ErrRepeated)
 			}
+			// It cannot be read yet: another attempt finds out more.
+			passing = true
 		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
 			return 0, fmt.Errorf("append to purge log: %w: %w", purge.ErrTooLarge, err)
 		case !unsent(err):
 			verdict = purge.ErrUnconfirmed
 		}
-		if ctx.Err() != nil || verdict == purge.ErrUnavailable {
+		if ctx.Err() != nil || verdict == purge.ErrUnavailable && !passing {
 			return 0, fmt.Errorf("append to purge log: %w: %w", verdict, err)
 		}
 		select {
@@ -243,6 +283,14 @@ func decode(version uint64, body []byte) purge.Record {
 		return purge.Distrust(version, "record in the log cannot be read")
 	}
 	return r
+}
+
+// electing says whether an error of a publication may be a cluster's that has
+// lost the server which ordered the log, and is about to choose another.
+func (l *Log) electing(err error) bool {
+	refused := new(jetstream.APIError)
+	return l.Replicas > 1 && (errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.As(err, &refused) && refused.Code == http.StatusServiceUnavailable)
 }
 
 // unsent says whether an error of a publication means that no stream has, or

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +51,12 @@ func startBroker(t testing.TB, dir, listen string) *natslog.Broker {
 
 func connect(t testing.TB, url, name string) *nats.Conn {
 	t.Helper()
-	nc, err := natslog.Connect(t.Context(), natslog.ConnectOptions{URL: url, Token: testToken, Name: name, Log: testLog(t)})
+	o := natslog.ConnectOptions{URL: url, Token: testToken, Name: name, Log: testLog(t)}
+	if strings.HasPrefix(url, "tls://") { // a cluster, see startCluster
+		o.Token, o.Username, o.Password = "", clusterUser, testToken
+		_, o.TLS = clusterTLS()
+	}
+	nc, err := natslog.Connect(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +66,9 @@ func connect(t testing.TB, url, name string) *nats.Conn {
 
 func createLog(t testing.TB, nc *nats.Conn, o natslog.Options) (*natslog.Log, purge.LogState) {
 	t.Helper()
+	if strings.HasPrefix(nc.ConnectedUrl(), "tls://") {
+		o.Replicas = 3
+	}
 	l, err := natslog.New(nc, o)
 	if err != nil {
 		t.Fatal(err)

@@ -44,12 +44,13 @@ func TestVersionsCountFromOneAndSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestTwoControlsAgreeOnOneLog(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
+func TestTwoControlsAgreeOnOneLog(t *testing.T) { onEachBroker(t, testTwoControlsAgreeOnOneLog) }
+
+func testTwoControlsAgreeOnOneLog(t *testing.T, url string) {
 	var wg sync.WaitGroup
 	epochs := make([]string, 4)
 	for i := range epochs {
-		nc := connect(t, b.URL(), "control")
+		nc := connect(t, url, "control")
 		l, err := natslog.New(nc, natslog.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -70,9 +71,38 @@ func TestTwoControlsAgreeOnOneLog(t *testing.T) {
 	}
 }
 
+// A control that starts with other limits sets them, and keeps the log.
+func TestLimitsOfALogThatThereIs(t *testing.T) { onEachBroker(t, testLimitsOfALogThatThereIs) }
+
+func testLimitsOfALogThatThereIs(t *testing.T, url string) {
+	nc := connect(t, url, "control")
+	l, before := createLog(t, nc, natslog.Options{})
+	body := strings.Repeat("x", 4000)
+	var last uint64
+	for i := range 100 {
+		last = appendAll(t, l, fmt.Sprintf("/%d/%s", i, body))
+	}
+	_, after := createLog(t, nc, natslog.Options{AgeMax: time.Hour, BytesMax: 100 << 10})
+	if after.Epoch != before.Epoch || after.Last != last {
+		t.Errorf("the log became another: %+v, was %+v", after, before)
+	}
+	for deadline := time.Now().Add(10 * time.Second); after.First < last-30; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log has %d to %d still, more than 100 KiB", after.First, after.Last)
+		}
+		var err error
+		if after, err = l.State(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestFeedDeliversInOrderAndInBatches(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
-	l, _ := createLog(t, connect(t, b.URL(), "control"), natslog.Options{})
+	onEachBroker(t, testFeedDeliversInOrderAndInBatches)
+}
+
+func testFeedDeliversInOrderAndInBatches(t *testing.T, url string) {
+	l, _ := createLog(t, connect(t, url, "control"), natslog.Options{})
 	const count = 300
 	for i := range count {
 		appendAll(t, l, fmt.Sprintf("/%d", i+1))
@@ -107,9 +137,10 @@ func TestFeedDeliversInOrderAndInBatches(t *testing.T) {
 	}
 }
 
-func TestLargestRecordGoesThrough(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
-	l, _ := createLog(t, connect(t, b.URL(), "control"), natslog.Options{})
+func TestLargestRecordGoesThrough(t *testing.T) { onEachBroker(t, testLargestRecordGoesThrough) }
+
+func testLargestRecordGoesThrough(t *testing.T, url string) {
+	l, _ := createLog(t, connect(t, url, "control"), natslog.Options{})
 	r := record("/x")
 	for size := 0; size < purge.RecordBytesMax-20<<10; size += 8<<10 + 3 {
 		r.Targets = append(r.Targets, "/"+strings.Repeat("y", 8<<10-1))
@@ -117,7 +148,7 @@ func TestLargestRecordGoesThrough(t *testing.T) {
 	if _, err := l.Append(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	n := startNode(t, "ams", b.URL(), t.TempDir())
+	n := startNode(t, "ams", url, t.TempDir())
 	n.await(t, 1)
 	if hard, _ := n.index.Covering("docs", "h", r.Targets[1], nil); hard != 1 {
 		t.Errorf("hard = %d, want 1", hard)
@@ -131,13 +162,16 @@ func TestLargestRecordGoesThrough(t *testing.T) {
 }
 
 func TestUnreadableRecordIsDistrusted(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
-	nc := connect(t, b.URL(), "control")
+	onEachBroker(t, testUnreadableRecordIsDistrusted)
+}
+
+func testUnreadableRecordIsDistrusted(t *testing.T, url string) {
+	nc := connect(t, url, "control")
 	createLog(t, nc, natslog.Options{})
 	if _, err := nc.Request("weir.purges.docs", []byte(`{"scope":"from the future"}`), 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	n := startNode(t, "ams", b.URL(), t.TempDir())
+	n := startNode(t, "ams", url, t.TempDir())
 	n.await(t, 1)
 	if hard, _ := n.index.Covering("any", "h", "/", nil); hard != 1 {
 		t.Errorf("hard = %d, want 1: what cannot be read may have covered anything", hard)
@@ -243,14 +277,15 @@ func TestLogThatForgotIsDistrusted(t *testing.T) {
 	}
 }
 
-func TestPartitionedNodeIsMissing(t *testing.T) {
-	b := startBroker(t, t.TempDir(), "127.0.0.1:0")
-	nc := connect(t, b.URL(), "control")
+func TestPartitionedNodeIsMissing(t *testing.T) { onEachBroker(t, testPartitionedNodeIsMissing) }
+
+func testPartitionedNodeIsMissing(t *testing.T, url string) {
+	nc := connect(t, url, "control")
 	l, state := createLog(t, nc, natslog.Options{})
 	nodes := purge.NewNodes(purge.NodesOptions{Names: []string{"ams", "lax"}, Epoch: state.Epoch})
 	observe(t, nc, nodes)
 	dir := t.TempDir()
-	ams, lax := startNode(t, "ams", b.URL(), dir), startNode(t, "lax", b.URL(), dir)
+	ams, lax := startNode(t, "ams", url, dir), startNode(t, "lax", url, dir)
 	<-ams.CaughtUp()
 	<-lax.CaughtUp()
 	lax.stop()
@@ -268,7 +303,7 @@ func TestPartitionedNodeIsMissing(t *testing.T) {
 	if _, missing := nodes.Wait(short, v, nil); len(missing) != 1 || missing[0] != "lax" {
 		t.Errorf("missing = %v, want lax", missing)
 	}
-	lax = startNode(t, "lax", b.URL(), dir)
+	lax = startNode(t, "lax", url, dir)
 	<-lax.CaughtUp()
 	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
