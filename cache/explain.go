@@ -42,6 +42,10 @@ type Explanation struct {
 	// request lacks; nil if there is none.
 	Fill *ExplainedFill `json:"fill,omitempty"`
 
+	// Asks are the nodes upstream that would be asked, the first one first, where
+	// several share the keys.
+	Asks []string `json:"asks,omitempty"`
+
 	// Applied is the newest purge in force on the node, in the form of Version.
 	Applied string `json:"applied"`
 	// Trusted says whether the node trusts its view of the log; while it does
@@ -158,6 +162,11 @@ func (e *Engine) Explain(req *Request) Explanation {
 	x.out.Fill = e.explainFill(x.key, req, x.now)
 	outcome, reason := x.judge()
 	x.out.Outcome, x.out.Reason = outcome.String(), reason.String()
+	if several, ok := req.Site.Upstream.(interface {
+		Order(host, target string) []string
+	}); ok {
+		x.out.Asks = several.Order(req.Host, req.Target)
+	}
 	return x.out
 }
 

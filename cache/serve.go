@@ -201,11 +201,7 @@ func (t *transaction) open(k storage.Key, variant string) storage.Object {
 // judge asks the purges and the rules what the object found is good for.
 func (t *transaction) judge() step {
 	meta := t.object.Meta()
-	hard, soft := t.e.purged(t.object)
-	if meta.Target != t.req.Target {
-		h, s := t.e.Purges.Covering(meta.Site, meta.Host, t.req.Target, nil)
-		hard, soft = hard || h > meta.Stamp, soft || s > meta.Stamp
-	}
+	hard, soft := t.purged()
 	if hard {
 		_ = t.e.Store.Delete(t.key)
 		t.drop()
@@ -227,6 +223,18 @@ func (t *transaction) judge() step {
 	default:
 		return t.expired()
 	}
+}
+
+// purged compares the object found with the purges, also those of the target
+// asked for where it was stored under another.
+func (t *transaction) purged() (hard, soft bool) {
+	meta := t.object.Meta()
+	hard, soft = t.e.purged(t.object)
+	if meta.Target != t.req.Target {
+		h, s := t.e.Purges.Covering(meta.Site, meta.Host, t.req.Target, nil)
+		hard, soft = hard || h > meta.Stamp, soft || s > meta.Stamp
+	}
+	return hard, soft
 }
 
 // reuse is what a stored object is good for at now. On a node that does not
@@ -464,10 +472,19 @@ func (t *transaction) failed() step {
 	return t.fail()
 }
 
+// staleUsable says whether the object found may answer in place of what
+// upstream did not. It was judged before the wait for upstream, and a node that
+// was away then may have caught up meanwhile: trust, and then the purges, are
+// looked at again (promise P4).
 func (t *transaction) staleUsable() bool {
-	if t.object == nil || t.invalid || !t.e.Purges.Trusted(t.now) || !t.holdsWanted() {
+	if t.object == nil || t.invalid || !t.e.Purges.Trusted(time.Now()) || !t.holdsWanted() {
 		return false
 	}
+	hard, soft := t.purged()
+	if hard {
+		return false
+	}
+	t.soft = t.soft || soft
 	return t.object.Meta().Stored.MayServeStaleOnError(t.now, t.req.Site.Policy, t.soft)
 }
 

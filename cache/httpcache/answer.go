@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dunglas/httpsfv"
+
 	"weir/cache"
 	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
@@ -230,6 +232,7 @@ func (o *writer) tiers(a *cache.Answer) {
 	header.Del("Cache-Status")
 	if a.UpstreamCacheStatus != "" && a.Outcome != cache.OutcomeHit && a.Outcome != cache.OutcomeStale {
 		header.Set("Cache-Status", a.UpstreamCacheStatus) // other tiers handled this request too
+		o.access.Upstream = nearest(a.UpstreamCacheStatus)
 	}
 	appendList(header, "Cache-Status", string(a.CacheStatus(o.h.Node).Append(nil)))
 	if o.h.Face == FaceClients {
@@ -237,6 +240,23 @@ func (o *writer) tiers(a *cache.Answer) {
 		header.Del("Cache-Tag")
 		header.Del("Surrogate-Control")
 	}
+}
+
+// nearest names the last cache of a Cache-Status, the one that this node asked
+// (RFC 9211 section 2). The field has been read as a list before.
+func nearest(status string) string {
+	list, err := httpsfv.UnmarshalList([]string{status})
+	if err != nil || len(list) == 0 {
+		return ""
+	}
+	item, _ := list[len(list)-1].(httpsfv.Item)
+	switch name := item.Value.(type) {
+	case httpsfv.Token:
+		return string(name)
+	case string:
+		return name
+	}
+	return ""
 }
 
 func appendList(h http.Header, name, member string) {

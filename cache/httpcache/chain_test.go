@@ -101,7 +101,7 @@ func chainTo(t *testing.T, s settings) *chain {
 		t.Fatal(err)
 	}
 	c.shieldAddr = tier.Addr()
-	client, err := shield.NewClient(shield.ClientOptions{URL: "http://" + tier.Addr(), Token: "t", Position: purges{}.Position})
+	client, err := shield.NewClient(shield.ClientOptions{Shields: []shield.Peer{{Name: "shield", URL: "http://" + tier.Addr()}}, Token: "t", Position: purges{}.Position})
 	if err != nil {
 		t.Fatal(err)
 	}

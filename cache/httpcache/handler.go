@@ -68,6 +68,9 @@ type Access struct {
 	Outcome cache.Outcome
 	Reason  cache.Reason
 	Tier    string
+	// Upstream names the node that upstream's answer came from, which an edge
+	// with several shields wants to know; "" for an answer from the store.
+	Upstream string
 	// Err is why the response could not be given or finished.
 	Err error
 }

@@ -11,7 +11,7 @@ type explainCommand struct {
 	lookup
 	URL       string        `arg:"" help:"The URL, with its host and query. Of a lab, a path alone is that of its first PoP."`
 	Header    []string      `short:"H" sep:"none" help:"Header field of the request to explain: it may choose another variant. Default: Accept-Encoding as a browser sends it." placeholder:"'NAME: VALUE'"`
-	PoP       string        `name:"pop" help:"Ask this PoP and its shield only." placeholder:"NAME"`
+	PoP       string        `name:"pop" help:"Ask this PoP and its shields only." placeholder:"NAME"`
 	Control   string        `help:"URL of the control's API, in place of a lab's." placeholder:"URL"`
 	TokenFile string        `help:"File with the API's token, for --control. WEIR_TOKEN serves as well." type:"existingfile" placeholder:"FILE"`
 	Timeout   time.Duration `help:"How long to wait for the nodes, at most 10s." default:"2s"`

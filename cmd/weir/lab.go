@@ -17,6 +17,7 @@ type labCommand struct {
 	PortBase  int          `help:"First port; the next ones follow. Default: 8400, or free ports if one of those is taken." placeholder:"PORT"`
 	NoDelay   bool         `help:"Do not simulate the regions' network delay."`
 	NoShield  bool         `help:"Let the PoPs ask the origin themselves, without a shield between."`
+	Shields   int          `help:"How many shields share the keys, 1 to 5." default:"1" placeholder:"N"`
 	ReadyFile string       `help:"File to write once everything answers: where everything is, as JSON." type:"path" placeholder:"FILE"`
 	Memory    config.Bytes `help:"Memory budget of each node." default:"256MiB" placeholder:"BYTES"`
 	Disk      config.Bytes `help:"Disk budget of each node." default:"1GiB" placeholder:"BYTES"`
@@ -26,13 +27,16 @@ type labCommand struct {
 }
 
 func (c labCommand) Run(env *environment) error {
+	if c.Shields == 0 {
+		return errors.New("--shields 0: want 1 to 5, or --no-shield")
+	}
 	if c.PoPs == 0 {
 		return errors.New("--pops 0: want 1 to 12")
 	}
-	boundMemory(int64(c.Memory) * int64(c.PoPs+1))
+	boundMemory(int64(c.Memory) * int64(c.PoPs+c.Shields))
 	return lab.Run(env.ctx, lab.Options{
 		Site: c.Site, Origin: c.Origin, PoPs: c.PoPs, State: c.State, PortBase: c.PortBase, UsualPorts: true, Command: os.Args[0],
-		NoDelay: c.NoDelay, NoShield: c.NoShield, ReadyFile: c.ReadyFile, Memory: c.Memory, Disk: c.Disk, Access: c.Access,
+		NoDelay: c.NoDelay, NoShield: c.NoShield, Shields: c.Shields, ReadyFile: c.ReadyFile, Memory: c.Memory, Disk: c.Disk, Access: c.Access,
 		Log: env.logger(config.Log{Level: c.LogLevel, Format: config.LogFormat(c.LogFormat)}), Out: env.out,
 	})
 }

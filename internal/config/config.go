@@ -121,7 +121,7 @@ func (c *Config) settle(root spot, baseDir string) {
 }
 
 // Complete fills in what follows from other values: the URLs that follow from
-// listen addresses, each PoP's shield (the first one) and TLS files (those of
+// listen addresses, each PoP's shields (all of them) and TLS files (those of
 // the top). Parse has done it; only a Config built in code needs it, after its
 // last change and before the first use.
 func (c *Config) Complete() {

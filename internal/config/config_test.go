@@ -82,7 +82,7 @@ func TestExampleIsGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.PoP("sin").Shield; got != "shield-1" {
+	if got := c.PoP("sin").Shield; got != AllShields {
 		t.Errorf("shield of sin = %q", got)
 	}
 	if got, want := c.NodeDir("iad"), "../../testdata/config/state/iad"; got != want {
@@ -113,7 +113,7 @@ func TestDefaultsAndWhatFollows(t *testing.T) {
 		{"pop.disk", pop.Disk.String(), "1GiB"},
 		{"pop.public_http", pop.PublicHTTP, "http://127.0.0.1:7080"},
 		{"pop.public_https", pop.PublicHTTPS, ""},
-		{"pop.shield", pop.Shield, "s1"},
+		{"pop.shield", pop.Shield, "all"},
 		{"s3.region", c.Sites[0].Origin.S3.Region, "us-east-1"},
 	} {
 		if row.got != row.want {
@@ -230,7 +230,7 @@ func TestConfigFromCode(t *testing.T) {
 	c.Shields = []*Shield{{Name: "s", Listen: "127.0.0.1:1"}}
 	c.PoPs = []*PoP{{Name: "p", HTTP: "127.0.0.1:2", HTTPS: "127.0.0.1:3", PublicHTTP: "http://p.test"}}
 	c.Complete()
-	if p := c.PoPs[0]; p.Shield != "s" || p.PublicHTTP != "http://p.test" || p.PublicHTTPS != "https://127.0.0.1:3" {
+	if p := c.PoPs[0]; p.Shield != AllShields || len(c.ShieldsOf(p)) != 1 || p.PublicHTTP != "http://p.test" || p.PublicHTTPS != "https://127.0.0.1:3" {
 		t.Errorf("%+v", p)
 	}
 	if c.Limits.FillWait.Std() != 30*time.Second {

@@ -47,7 +47,7 @@ func FuzzParse(f *testing.F) {
 
 func checkUsable(t *testing.T, c *Config) {
 	for _, p := range c.PoPs {
-		if c.Shield(p.Shield) == nil || p.PublicHTTP+p.PublicHTTPS == "" || c.NodeDir(p.Name) == c.State {
+		if p.Shield != NoShield && len(c.ShieldsOf(p)) == 0 || p.PublicHTTP+p.PublicHTTPS == "" || c.NodeDir(p.Name) == c.State {
 			t.Errorf("PoP %+v", p)
 		}
 		if p.HTTPS != "" && p.TLS == nil {

@@ -18,7 +18,7 @@ type PoP struct {
 
 	Memory Bytes  `yaml:"memory"` // default 256MiB
 	Disk   Bytes  `yaml:"disk"`   // in the state folder; default 1GiB
-	Shield string `yaml:"shield"` // name of its shield, or none to ask the origins itself; default: the first
+	Shield string `yaml:"shield"` // all, the name of one, or none to ask the origins itself; default: all
 	TLS    *TLS   `yaml:"tls"`    // default: the file's tls
 
 	MemoryEviction Eviction `yaml:"memory_eviction"` // default objects
@@ -39,14 +39,33 @@ func (p *PoP) setDefaults() {
 	*p = PoP{Memory: defaultMemory, Disk: defaultDisk, MemoryEviction: EvictionObjects}
 }
 
-// NoShield in place of a shield's name makes a PoP ask the origins itself.
-const NoShield = "none"
+// In place of a shield's name: NoShield makes a PoP ask the origins itself,
+// AllShields asks of each key the shield that owns it.
+const (
+	NoShield   = "none"
+	AllShields = "all"
+)
+
+// ShieldsOf gives the shields among which a PoP finds the owner of a key; none
+// for a PoP that asks the origins itself.
+func (c *Config) ShieldsOf(p *PoP) []*Shield {
+	switch p.Shield {
+	case NoShield:
+		return nil
+	case AllShields:
+		return c.Shields
+	}
+	if s := c.Shield(p.Shield); s != nil {
+		return []*Shield{s}
+	}
+	return nil
+}
 
 func (p *PoP) complete(c *Config) {
 	follow(&p.PublicHTTP, "http", p.HTTP)
 	follow(&p.PublicHTTPS, "https", p.HTTPS)
 	if p.Shield == "" && len(c.Shields) > 0 {
-		p.Shield = c.Shields[0].Name
+		p.Shield = AllShields
 	}
 	if p.TLS == nil && p.HTTPS != "" {
 		p.TLS = c.TLS
@@ -96,7 +115,7 @@ func (p *PoP) checkHTTPS(at spot, c *Config) {
 }
 
 func (p *PoP) checkShield(at spot, c *Config) {
-	if p.Shield == "" || p.Shield == NoShield || c.Shield(p.Shield) != nil {
+	if p.Shield == "" || p.Shield == NoShield || p.Shield == AllShields || c.Shield(p.Shield) != nil {
 		return
 	}
 	known := make([]string, 0, len(c.Shields))

@@ -56,6 +56,9 @@ func (s *Shield) complete() { follow(&s.URL, "http", s.Listen) }
 
 func (s *Shield) check(at spot) {
 	checkName(at.field("name"), s.Name)
+	if s.Name == AllShields || s.Name == NoShield {
+		at.field("name").bad(fmt.Sprintf("a shield cannot be called %q: PoPs say that of their shields", s.Name), "give it another name")
+	}
 	checkRegion(at.field("region"), s.Region)
 	checkListen(at.field("listen"), s.Listen)
 	checkURL(at.field("url"), s.URL, s.Listen, "http", "https")

@@ -115,7 +115,7 @@ func (a *API) choose(pop string) ([]Node, error) {
 	}
 	nodes := []Node{a.Nodes[i]}
 	for _, n := range a.Nodes {
-		if n.Role == RoleShield && n.Name == nodes[0].Upstream {
+		if n.Role == RoleShield && slices.Contains(nodes[0].Upstream, n.Name) {
 			nodes = append(nodes, n)
 		}
 	}

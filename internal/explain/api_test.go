@@ -46,7 +46,7 @@ func cluster(t *testing.T) *API {
 	a, err := NewAPI(APIOptions{
 		Sites: sites, Hosts: []string{"www.test", "else.test", "*.w.test"}, CallsMax: 2,
 		Nodes: []Node{
-			{"ams", RoleEdge, "s1"}, {"iad", RoleEdge, "s2"}, {"sin", RoleEdge, "none"}, {"s1", RoleShield, ""}, {"s2", RoleShield, ""},
+			{"ams", RoleEdge, []string{"s1"}}, {"iad", RoleEdge, []string{"s2"}}, {"sin", RoleEdge, nil}, {"s1", RoleShield, nil}, {"s2", RoleShield, nil},
 		},
 		Ask: func(ctx context.Context, name string, q []byte) ([]byte, error) {
 			switch name {

@@ -31,7 +31,7 @@ type Query struct {
 	// Fields are header fields of the request to explain, "Name: value" each.
 	// Without Accept-Encoding among them it has that of a browser.
 	Fields []string
-	// PoP asks this one and its shield only. Default: all nodes.
+	// PoP asks this one and its shields only. Default: all nodes.
 	PoP string
 	// Timeout bounds the wait for the nodes: default 2 s, at most 10 s.
 	Timeout time.Duration

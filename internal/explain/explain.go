@@ -20,8 +20,8 @@ import (
 type Node struct {
 	Name string
 	Role string // RoleEdge or RoleShield
-	// Upstream is the name of an edge's shield, "" if it has none.
-	Upstream string
+	// Upstream are the names of an edge's shields.
+	Upstream []string
 }
 
 // The roles, in the order in which nodes are listed.

@@ -97,6 +97,9 @@ func (k block) explanation(x *cache.Explanation) {
 		}
 		k.line("fill", "runs for %s, stamp %s, %s; %s", span(f.AgeSeconds), number(f.Stamp, x.Applied), doing, joins)
 	}
+	if len(x.Asks) > 1 {
+		k.line("asks", "%s, which owns the key or stands in for its owner; then %s", x.Asks[0], strings.Join(x.Asks[1:], ", "))
+	}
 	k.line("answer", "%s, %s", x.Outcome, x.Reason)
 	trust := "trusted"
 	if !x.Trusted {

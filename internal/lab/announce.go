@@ -79,8 +79,11 @@ func (l *Lab) announce(context.Context) error {
 		Token: string(c.Tokens.API), Router: "http://" + l.router.Addr(), CAFile: l.authority.File(),
 		PID: os.Getpid(),
 	}
-	for _, s := range c.Shields {
-		l.Ready.Shield = s.URL
+	for i, s := range c.Shields {
+		if i == 0 {
+			l.Ready.Shield = s.URL
+		}
+		l.Ready.Shields = append(l.Ready.Shields, s.URL)
 	}
 	for _, p := range c.PoPs {
 		l.Ready.PoPs = append(l.Ready.PoPs, ready.PoP{
@@ -156,8 +159,8 @@ func (l *Lab) Table() string {
 		row(p.Name, l.config.PoPs[i].Region, p.HTTP, p.HTTPS, p.Admin)
 	}
 	row("router", "", l.Ready.Router, "", l.Ready.Router)
-	if l.Ready.Shield != "" {
-		row("shield", homeRegion, l.Ready.Shield, "", l.Ready.Shield)
+	for _, s := range l.config.Shields {
+		row(s.Name, s.Region, s.URL, "", s.URL)
 	}
 	row("control", homeRegion, l.Ready.Control, "", l.Ready.Control)
 	row("origin", homeRegion, l.Ready.Origin)

@@ -53,6 +53,8 @@ type Options struct {
 	NoDelay bool
 	// NoShield makes the PoPs ask the origin themselves.
 	NoShield bool
+	// Shields is how many shields share the keys, 1 to 5. Default 1.
+	Shields int
 	// Policy, if set, changes the site's default policy.
 	Policy func(*config.Policy)
 	// ReadyFile is written once everything answers; "" for none.
@@ -82,6 +84,7 @@ const (
 	// homeRegion is where origin, shield and control stand.
 	homeRegion = "iad"
 	popsMax    = 12
+	shieldsMax = 5
 	// usualPortBase is where the ports begin of a lab that is alone.
 	usualPortBase = 8400
 	guardOffset   = 9
@@ -96,6 +99,10 @@ func (o Options) withDefaults() (Options, error) {
 	o.PoPs = cmp.Or(o.PoPs, 3)
 	if o.PoPs < 1 || o.PoPs > popsMax {
 		return o, fmt.Errorf("--pops %d: want 1 to %d", o.PoPs, popsMax)
+	}
+	o.Shields = cmp.Or(o.Shields, 1)
+	if o.Shields < 1 || o.Shields > shieldsMax {
+		return o, fmt.Errorf("--shields %d: want 1 to %d, or --no-shield", o.Shields, shieldsMax)
 	}
 	if last := o.PortBase + portsPerLab(o.PoPs); o.PortBase < 0 || o.PortBase > 0 && last > 65535 {
 		return o, fmt.Errorf("--port-base %d: ports up to %d would be needed, and they end at 65535", o.PortBase, last)
@@ -125,7 +132,7 @@ type Lab struct {
 	guard     net.Listener // holds the usual ports for this lab; nil without them
 	shared    bool         // other commands find this lab by themselves
 	control   *node.Control
-	shield    *node.Shield
+	shields   []*node.Shield
 	router    *node.Router
 	edges     []*node.Edge
 	running   *parts
@@ -195,7 +202,7 @@ func takeUsualPorts(o *Options) net.Listener {
 // started that would have to be stopped again.
 func probe(o Options) error {
 	for offset := range portsPerLab(o.PoPs) {
-		if offset%10 > 4 || offset >= 10 && offset%10 > 2 {
+		if offset > shieldPort(o.Shields-1) && offset < 10 && offset != 4 || offset >= 10 && offset%10 > 2 {
 			continue // not one that anything listens on
 		}
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(o.PortBase+offset))
@@ -226,7 +233,7 @@ func start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}{
 		{"state directory", l.openState}, {"regions", l.openRegions}, {"certificates", l.openCA},
 		{"configuration", l.configure}, {"origin", l.startOrigin}, {"control", l.startControl},
-		{"shield", l.startShield}, {"PoPs", l.startEdges}, {"router", l.startRouter},
+		{"shields", l.startShields}, {"PoPs", l.startEdges}, {"router", l.startRouter},
 		{"waiting until everything answers", l.awaitReady}, {"purge of what changed", l.purgeChanged},
 		{"ready file", l.announce},
 	} {
@@ -304,10 +311,16 @@ func (l *Lab) configure(context.Context) error {
 	c.Router = &config.Router{Name: "router", Listen: l.address(0)}
 	shield := config.NoShield
 	if !l.o.NoShield {
-		shield = shieldName
-		c.Shields = []*config.Shield{{
-			Name: shieldName, Region: homeRegion, Listen: l.address(3), Memory: l.o.Memory, Disk: l.o.Disk,
-		}}
+		shield = config.AllShields
+		for i := range l.o.Shields {
+			name := shieldName
+			if l.o.Shields > 1 {
+				name = fmt.Sprintf("%s-%d", shieldName, i+1)
+			}
+			c.Shields = append(c.Shields, &config.Shield{
+				Name: name, Region: homeRegion, Listen: l.address(shieldPort(i)), Memory: l.o.Memory, Disk: l.o.Disk,
+			})
+		}
 	}
 	for i, r := range l.table.Regions()[:l.o.PoPs] {
 		base := portsPerLab(i)
@@ -323,6 +336,15 @@ func (l *Lab) configure(context.Context) error {
 
 // Ports: the shared parts have the first ten, each PoP ten more.
 func portsPerLab(pops int) int { return 10 * (pops + 1) }
+
+// shieldPort is the offset of a shield's port: the first has the one that a lone
+// shield has, the others those behind the origin's.
+func shieldPort(i int) int {
+	if i == 0 {
+		return 3
+	}
+	return 4 + i
+}
 
 // address is on loopback, with the port at the offset from the base.
 func (l *Lab) address(offset int) string {
@@ -351,12 +373,17 @@ func (l *Lab) startControl(ctx context.Context) (err error) {
 	return nil
 }
 
-func (l *Lab) startShield(ctx context.Context) (err error) {
-	if l.o.NoShield {
-		return nil
+func (l *Lab) startShields(ctx context.Context) error {
+	for _, conf := range l.config.Shields {
+		if err := l.startShield(ctx, conf); err != nil {
+			return err
+		}
 	}
-	conf := l.config.Shields[0]
-	l.shield, err = node.StartShield(ctx, l.config, conf.Name, node.Env{
+	return nil
+}
+
+func (l *Lab) startShield(ctx context.Context, conf *config.Shield) error {
+	shield, err := node.StartShield(ctx, l.config, conf.Name, node.Env{
 		Log:          l.o.Log,
 		DialUpstream: l.network.dialer(conf.Region, homeRegion).DialContext,
 		DialControl:  l.network.dialer(conf.Region, homeRegion),
@@ -365,9 +392,10 @@ func (l *Lab) startShield(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	conf.Listen = l.shield.Addr()
+	conf.Listen = shield.Addr()
 	conf.URL = "http://" + conf.Listen
-	l.running.add(rankShield, l.shield.Run)
+	l.shields = append(l.shields, shield)
+	l.running.add(rankShield, shield.Run)
 	return nil
 }
 

@@ -202,6 +202,34 @@ func TestStaticSiteRules(t *testing.T) {
 	}
 }
 
+// Several shields share the keys, and each PoP finds the same owner.
+func TestSeveralShields(t *testing.T) {
+	l := start(t, lab.Options{Shields: 2, PoPs: 2, Site: site(t, map[string]string{"index.html": "home"})})
+	all := clients(t, l.Ready)
+	ams, iad := of(all, "ams")[0], of(all, "iad")[0]
+	owned := map[string]int{}
+	for i := range 20 {
+		path := fmt.Sprintf("/?%d", i)
+		first, second := ams.do(t, "GET", path), iad.do(t, "GET", path)
+		owner := "shield-1"
+		if first.tier(owner) == "" {
+			owner = "shield-2"
+		}
+		owned[owner]++
+		wantTier(t, path, first, owner, "fwd=uri-miss", "stored")
+		wantTier(t, path, second, owner, "hit")
+		if via := second.Header.Get("Via"); via != "1.1 "+owner+", 1.1 iad" {
+			t.Errorf("%s: Via: %q", path, via)
+		}
+	}
+	if len(owned) != 2 || len(l.Ready.Shields) != 2 {
+		t.Errorf("owners: %v, ready file: %v", owned, l.Ready.Shields)
+	}
+	if _, err := lab.Start(t.Context(), lab.Options{Shields: 6}); err == nil {
+		t.Error("six shields are accepted")
+	}
+}
+
 // The first request of a PoP is a miss through the shield, the second a hit
 // from memory, another PoP's first a shield hit, and after a restart with the
 // same state a hit from disk.

@@ -125,7 +125,11 @@ func (k *Control) explains(c *config.Config) (http.Handler, error) {
 	}
 	var nodes []explain.Node
 	for _, p := range c.PoPs {
-		nodes = append(nodes, explain.Node{Name: p.Name, Role: explain.RoleEdge, Upstream: p.Shield})
+		edge := explain.Node{Name: p.Name, Role: explain.RoleEdge}
+		for _, s := range c.ShieldsOf(p) {
+			edge.Upstream = append(edge.Upstream, s.Name)
+		}
+		nodes = append(nodes, edge)
 	}
 	for _, s := range c.Shields {
 		nodes = append(nodes, explain.Node{Name: s.Name, Role: explain.RoleShield})

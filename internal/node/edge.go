@@ -48,18 +48,44 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 	return e, nil
 }
 
-// upstream is the PoP's shield, for every site, or else the site's origin.
+// upstream are the PoP's shields, for every site, or else the site's origin.
 func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, env Env) (_ http.RoundTripper, err error) {
 	if pop.Shield == config.NoShield {
 		return e.origins.open(site, env, c.Limits.UpstreamConnectionsMax)
 	}
-	if e.shield == nil {
-		e.shield, err = shield.NewClient(shield.ClientOptions{
-			URL: c.Shield(pop.Shield).URL, Token: string(c.Tokens.Tier), Position: e.index.Position,
-			Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout, ConnectionsMax: c.Limits.UpstreamConnectionsMax,
-		})
+	if e.shield != nil {
+		return e.shield, nil
 	}
-	return e.shield, err
+	var peers []shield.Peer
+	for _, s := range c.ShieldsOf(pop) {
+		peers = append(peers, shield.Peer{Name: s.Name, URL: s.URL})
+	}
+	e.shield, err = shield.NewClient(shield.ClientOptions{
+		Shields: peers, Token: string(c.Tokens.Tier), Position: e.index.Position, Log: e.log,
+		Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout, ConnectionsMax: c.Limits.UpstreamConnectionsMax,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.publishShields()
+	return e.shield, nil
+}
+
+// publishShields names the numbers of the shields that this edge asks.
+func (e *Edge) publishShields() {
+	for i, s := range e.shield.Health() {
+		gauge := func(name, help string, read func(shield.Health) float64) {
+			e.telemetry.Gauge(e.name, name, help, func() float64 { return read(e.shield.Health()[i]) }, "shield", s.Name)
+		}
+		gauge("weir_shield_up", "0 while the shield is asked after the others.", func(h shield.Health) float64 {
+			if h.Down {
+				return 0
+			}
+			return 1
+		})
+		gauge("weir_shield_answers_total", "Answers to this edge's requests.", func(h shield.Health) float64 { return float64(h.Answers) })
+		gauge("weir_shield_failures_total", "How often the shield went down.", func(h shield.Health) float64 { return float64(h.Failures) })
+	}
 }
 
 // encodingsOf gives what a site's clients are answered in.

@@ -19,7 +19,10 @@ const (
 	// AppliedBeforeDurable confirms a purge before it is in the journal
 	// (breaks P4).
 	AppliedBeforeDurable Bug = "applied-before-durable"
+	// StandInUntold has an edge that asks another shield than the owner not tell
+	// it which purges have to be in force there (breaks P2).
+	StandInUntold Bug = "stand-in-untold"
 )
 
 // Bugs are all of them.
-var Bugs = [...]Bug{LateStamp, ShieldStampIgnored, AppliedBeforeDurable}
+var Bugs = [...]Bug{LateStamp, ShieldStampIgnored, AppliedBeforeDurable, StandInUntold}

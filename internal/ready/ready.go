@@ -23,10 +23,12 @@ const fileBytesMax = 1 << 20
 type File struct {
 	// Site is the name of the one site.
 	Site string `json:"site"`
-	// Origin, Shield, Control and Router are base URLs.
-	Origin  string `json:"origin"`
-	Shield  string `json:"shield"`
-	Control string `json:"control"`
+	// Origin, Shield, Control and Router are base URLs. Shield is the first of
+	// Shields.
+	Origin  string   `json:"origin"`
+	Shield  string   `json:"shield"`
+	Shields []string `json:"shields,omitempty"`
+	Control string   `json:"control"`
 	// Token is the bearer token of control's API: the file is for its owner's
 	// eyes only.
 	Token  string `json:"token"`

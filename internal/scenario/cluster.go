@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,11 +32,12 @@ const (
 
 // options are what a script can say of its cluster.
 type options struct {
-	pops   []string
-	policy rfc9111.Policy
-	key    rfc9111.KeyPolicy
-	maxLag time.Duration
-	cutOff string // what a node does after max_lag: revalidate, serve or refuse
+	pops    []string
+	shields []string
+	policy  rfc9111.Policy
+	key     rfc9111.KeyPolicy
+	maxLag  time.Duration
+	cutOff  string // what a node does after max_lag: revalidate, serve or refuse
 	// fillTimeout is that of cache.Options.
 	fillTimeout time.Duration
 	memory      int64 // budget of each node's memory tier, in bytes
@@ -58,6 +60,9 @@ func clusterOptions(a *args) options {
 		memory: cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
 		disk:   cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
 		block:  int64(a.bytes("block")),
+	}
+	if o.shields = a.list("shields"); o.shields == nil {
+		o.shields = []string{shieldName}
 	}
 	if o.pops == nil {
 		o.pops = []string{"ams", "iad"}
@@ -94,7 +99,7 @@ func keyPolicy(a *args) rfc9111.KeyPolicy {
 	return k
 }
 
-// cluster is all that runs: one origin, one shield, edges, and control's part
+// cluster is all that runs: one origin, shields, edges, and control's part
 // in purges.
 type cluster struct {
 	options
@@ -102,7 +107,7 @@ type cluster struct {
 	network *network
 	origin  *scriptedOrigin
 	server  *server // the origin's
-	order   []*node // the shield first
+	order   []*node // the shields first
 	nodes   map[string]*node
 	clients map[string]*http.Transport // by node
 	epochs  int                        // logs so far
@@ -118,7 +123,7 @@ func startCluster(dir string, o options) (*cluster, error) {
 		purges: memlog.New(""),
 	}
 	c.server = serve(c.network.listen(originHost), c.origin, c.alarm)
-	for _, name := range append([]string{shieldName}, o.pops...) {
+	for _, name := range slices.Concat(o.shields, o.pops) {
 		n := &node{name: name, cluster: c, base: dir, link: c.purges.Link()}
 		c.order = append(c.order, n)
 		c.nodes[name] = n

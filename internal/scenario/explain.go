@@ -28,7 +28,7 @@ func (s *script) explain(a *args) (string, error) {
 			result.Explanation, result.Error = nil, err.Error()
 		}
 		line := result.Sentence() + "\n"
-		if n.name == shieldName {
+		if n.isShield() {
 			own += line
 			continue
 		}

@@ -16,7 +16,8 @@ type generated struct {
 	rand  *rand.Rand
 	steps []step
 
-	serves  bool           // nodes that are cut off from the log go on serving
+	serves  bool // nodes that are cut off from the log go on serving
+	shields []string
 	value   map[string]int // what each path of the origin says now
 	reads   int
 	pending []string // reads that are on their way
@@ -55,9 +56,10 @@ const (
 )
 
 var (
-	simulatedPoPs  = []string{"ams", "iad"}
-	simulatedPaths = []string{"/a/1", "/a/2", "/b"}
-	simulatedTags  = map[string]string{"/a/1": "t1", "/a/2": "t2", "/b": "t2"}
+	simulatedPoPs    = []string{"ams", "iad"}
+	simulatedShields = []string{shieldName, "second"}
+	simulatedPaths   = []string{"/a/1", "/a/2", "/b"}
+	simulatedTags    = map[string]string{"/a/1": "t1", "/a/2": "t2", "/b": "t2"}
 )
 
 // generate draws a script.
@@ -65,7 +67,8 @@ func generate(seed uint64) *generated {
 	g := &generated{rand: rand.New(rand.NewPCG(seed, 1)), value: make(map[string]int), broken: make(map[string]string)}
 	lagging := pick(g, "revalidate", "revalidate", "serve", "refuse")
 	g.serves = lagging == "serve"
-	g.add("cluster pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d", simulatedMaxLag, lagging,
+	g.shields = pick(g, simulatedShields[:1], simulatedShields)
+	g.add("cluster shields=(%s) pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d", strings.Join(g.shields, ","), simulatedMaxLag, lagging,
 		pick(g, 0*time.Second, 20*time.Second), pick(g, 0*time.Second, time.Minute), pick(g, 16, 32))
 	for _, path := range simulatedPaths {
 		g.write(path)
@@ -141,6 +144,10 @@ func (g *generated) write(path string) {
 	fields := []string{"Surrogate-Key: " + simulatedTags[path], "Cache-Control: " + pick(g, "max-age=60", "max-age=600", "max-age=600", "no-cache", "max-age=5")}
 	if !g.chance(6) {
 		fields = append(fields, fmt.Sprintf("ETag: %q", fmt.Sprint("v", g.value[path])))
+	}
+	if g.chance(6) {
+		// The origin's clock is an hour behind the nodes', or ahead of them.
+		fields = append(fields, "Date: "+pick(g, "Fri, 31 Dec 1999 23:00:00 GMT", "Sat, 01 Jan 2000 01:00:00 GMT"))
 	}
 	if g.chance(6) {
 		fields = append(fields, "Vary: X-Kind")
@@ -227,8 +234,8 @@ func (g *generated) end(i int) {
 
 // trouble breaks something, or mends what was broken before.
 func (g *generated) trouble() {
-	node := pick(g, append([]string{shieldName}, simulatedPoPs...)...)
-	switch g.rand.IntN(7) {
+	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
+	switch g.rand.IntN(9) {
 	case 0, 1:
 		g.toggle("cut "+node, "heal "+node)
 	case 2:
@@ -236,13 +243,25 @@ func (g *generated) trouble() {
 	case 3:
 		g.add("%s %s", pick(g, "crash", "restart"), node)
 	case 4:
-		host := pick(g, originHost, shieldName)
-		g.toggle("down "+host, "up "+host)
+		g.down(pick(g, append([]string{originHost}, g.shields...)...))
 	case 5:
 		g.toggle("log down", "log up")
 	case 6:
 		g.add("crash %s", node)
+	case 7:
+		g.add("scramble %s n=%d", node, 1+g.rand.IntN(4))
+	case 8:
+		g.down(pick(g, g.shields...))
 	}
+}
+
+// down takes a host away, which refuses connections or says nothing any more.
+func (g *generated) down(host string) {
+	how := ""
+	if g.chance(3) {
+		how = " silent"
+	}
+	g.toggle("down "+host+how, "up "+host)
 }
 
 func (g *generated) toggle(on, off string) {

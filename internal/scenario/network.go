@@ -65,6 +65,15 @@ func (n *network) dialer(host string) func(context.Context, string, string) (net
 	}
 }
 
+// dialNamed connects to the host that the address names.
+func (n *network) dialNamed(ctx context.Context, network, to string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(to)
+	if err != nil {
+		return nil, err
+	}
+	return n.dialer(host)(ctx, network, to)
+}
+
 func (n *network) dial(ctx context.Context, host string) (net.Conn, error) {
 	n.mu.Lock()
 	l, state := n.listeners[host], n.states[host]

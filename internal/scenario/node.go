@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -64,6 +65,8 @@ type upstream interface {
 	http.RoundTripper
 	close()
 }
+
+func (n *node) isShield() bool { return slices.Contains(n.cluster.shields, n.name) }
 
 func (n *node) dir() string { return filepath.Join(n.base, fmt.Sprintf("%s-%d", n.name, n.lives)) }
 
@@ -130,7 +133,7 @@ func (n *node) follow() error {
 func (n *node) serve() error {
 	r := n.running
 	face, encodings := httpcache.FaceClients, n.cluster.encodings
-	if n.name == shieldName {
+	if n.isShield() {
 		face, encodings = httpcache.FaceEdges, nil
 	}
 	sites, err := n.cluster.sites(r.upstream, encodings)
@@ -148,7 +151,7 @@ func (n *node) serve() error {
 		return nil
 	}
 	tier, err := shield.NewServer(l, shield.ServerOptions{
-		Handler: handler, Token: tierToken, Purges: r.index, Log: n.cluster.alarm.logger(),
+		Handler: handler, Token: tierToken, Purges: r.index, Admin: n.health(), Log: n.cluster.alarm.logger(),
 	})
 	if err != nil {
 		return err
@@ -157,17 +160,31 @@ func (n *node) serve() error {
 	return nil
 }
 
-// openUpstream gives the shield the origin, and an edge the shield.
+// health answers /healthz as a node does as far as purges go.
+func (n *node) health() http.Handler {
+	index := n.running.index
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !index.Trusted(time.Now()) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// openUpstream gives a shield the origin, and an edge the shields.
 func (n *node) openUpstream() (upstream, error) {
-	if n.name == shieldName {
+	if n.isShield() {
 		o, err := origin.NewHTTP(origin.HTTPOptions{
 			URL: "http://" + originHost, Dial: n.cluster.network.dialer(originHost), HeaderTimeout: originHeaderTimeout,
 		})
 		return originUpstream{o}, err
 	}
+	var peers []shield.Peer
+	for _, name := range n.cluster.shields {
+		peers = append(peers, shield.Peer{Name: name, URL: "http://" + name})
+	}
 	client, err := shield.NewClient(shield.ClientOptions{
-		URL: "http://" + shieldName, Token: tierToken, Position: n.running.index.Position,
-		Dial: n.cluster.network.dialer(shieldName), HeaderTimeout: shieldHeaderTimeout,
+		Shields: peers, Token: tierToken, Position: n.running.index.Position,
+		Dial: n.cluster.network.dialNamed, HeaderTimeout: shieldHeaderTimeout,
 	})
 	return shieldUpstream{client}, err
 }

@@ -40,10 +40,11 @@
 //	applied                 the purge version of each node
 //	stored                  how many objects each node's store has
 //	cut NODE, heal NODE     its way to the purge log; lag NODE by=D
+//	scramble NODE n=N       its next deliveries come twice or in the wrong order
 //	log down|up|replace|trim first=N
 //	                        what befalls the log itself
 //	down HOST [silent], up HOST
-//	                        HOST, which is origin or shield, refuses connections,
+//	                        HOST, which is origin or a shield, refuses connections,
 //	                        or lets those who connect wait
 //	restart NODE            stops it in order and starts it on what it has kept
 //	crash NODE              starts it on a copy of what was on disk at the moment
@@ -58,6 +59,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -165,7 +167,7 @@ func (s *script) command(name string, a *args) (string, error) {
 		return s.log(a)
 	case "down", "up":
 		return s.reach(a, name == "down")
-	case "cut", "heal", "lag", "restart", "crash":
+	case "cut", "heal", "lag", "scramble", "restart", "crash":
 		return s.nodeCommand(name, a)
 	}
 	return "", fmt.Errorf("no such command; the package comment lists them")
@@ -209,6 +211,8 @@ func (s *script) nodeCommand(name string, a *args) (string, error) {
 		n.link.Partition(name == "cut")
 	case "lag":
 		n.link.Delay(a.duration("by"))
+	case "scramble":
+		n.link.Scramble(a.number("n", 1))
 	case "restart":
 		return "", n.restart()
 	case "crash":
@@ -224,8 +228,8 @@ func (s *script) reach(a *args, down bool) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case host != originHost && host != shieldName:
-		return "", fmt.Errorf("host %q: want %s or %s", host, originHost, shieldName)
+	case host != originHost && !slices.Contains(s.cluster.shields, host):
+		return "", fmt.Errorf("host %q: want %s or one of %v", host, originHost, s.cluster.shields)
 	case down && silent:
 		s.cluster.network.setState(host, hostSilent)
 	case down:

@@ -122,6 +122,9 @@ func (t *Telemetry) Observe(a *httpcache.Access) {
 		slog.String("reason", a.Reason.String()), slog.String("tier", a.Tier), slog.String("site", a.Site),
 		slog.Duration("first_byte", a.FirstByte), slog.Duration("total", a.Total),
 	}
+	if a.Upstream != "" {
+		line = append(line, slog.String("upstream", a.Upstream))
+	}
 	if a.Err != nil {
 		line = append(line, slog.String("error", a.Err.Error()))
 	}

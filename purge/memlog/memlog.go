@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,6 +165,8 @@ type Link struct {
 	cut   bool
 	delay time.Duration
 	drop  int
+	// scramble is how many deliveries are yet to come twice or out of order.
+	scramble int
 }
 
 // Link makes a new way to the log.
@@ -191,6 +194,34 @@ func (k *Link) Drop(n int) {
 	k.log.mu.Lock()
 	defer k.log.mu.Unlock()
 	k.drop += n
+}
+
+// Scramble makes the next n deliveries come twice, behind an older one, or in
+// the wrong order, in turn. Delivered they are.
+func (k *Link) Scramble(n int) {
+	k.log.mu.Lock()
+	defer k.log.mu.Unlock()
+	k.scramble += n
+}
+
+// scrambled is what becomes of a delivery. log.mu is held.
+func (k *Link) scrambled(batch []purge.Record) []purge.Record {
+	if k.scramble == 0 || len(batch) == 0 {
+		return batch
+	}
+	k.scramble--
+	switch l := k.log; k.scramble % 3 {
+	case 0:
+		return slices.Concat(batch, batch)
+	case 1:
+		if before := batch[0].Version - 1; before >= l.first {
+			return slices.Concat([]purge.Record{l.entries[before-l.first].record}, batch, batch[:1])
+		}
+		return slices.Concat(batch[:1], batch)
+	default:
+		slices.Reverse(batch)
+		return batch
+	}
 }
 
 // Announcer passes announcements on to observe while the link is whole.
@@ -280,7 +311,7 @@ func (f *feed) ready() (batch []purge.Record, changed chan struct{}, due time.Du
 		}
 		batch = append(batch, e.record)
 	}
-	return batch, l.changed, due, nil
+	return k.scrambled(batch), l.changed, due, nil
 }
 
 // Close has nothing to do.
