@@ -83,8 +83,13 @@ func (n *Node) list(after string, limit int) (*Page, error) {
 		}
 		var keys []storage.Key
 		if store != nil {
+			before := at
 			if keys, at, err = store.Walk(at, min(walkKeys, limit-len(p.Objects))); err != nil {
 				return nil, err
+			}
+			if len(p.Objects) > 0 && len(p.Objects)+len(keys) > limit {
+				at = before // these come with the next page
+				break
 			}
 		}
 		for _, k := range keys {

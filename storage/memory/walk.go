@@ -12,8 +12,9 @@ const walkBucketsMax = 64 << 10
 
 // Walk gives the keys of what is stored, piece by piece: the first piece for "",
 // and each further one for what the piece before it gave as next, which is "" after
-// the last. A piece has keysMax keys, or some more or fewer. What is stored all the
-// while is given once; what comes or goes meanwhile may be missing.
+// the last. A piece has at most keysMax keys, and more only if that is what the
+// first bucket has. What is stored all the while is given once; what comes or goes
+// meanwhile may be missing.
 func (s *Store) Walk(after string, keysMax int) (keys []storage.Key, next string, err error) {
 	at := 0
 	if after != "" {
@@ -29,7 +30,11 @@ func (s *Store) Walk(after string, keysMax int) (keys []storage.Key, next string
 		if len(keys) >= keysMax || at >= end {
 			return keys, strconv.Itoa(at), nil
 		}
-		keys = s.appendKeys(keys, &s.shards[at/perShard], at%perShard)
+		more := s.appendKeys(keys, &s.shards[at/perShard], at%perShard)
+		if len(keys) > 0 && len(more) > keysMax {
+			return keys, strconv.Itoa(at), nil // a bucket is given as a whole
+		}
+		keys = more
 	}
 	return keys, "", nil
 }
