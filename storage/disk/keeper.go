@@ -127,10 +127,17 @@ func (v *volume) flush(s *segment) {
 	}
 }
 
+// writeSegment writes what is in a segment: the bodies first that it refers to, so
+// that a kill leaves no front of a record in the file without its body.
 func (v *volume) writeSegment(s *segment) error {
-	for _, p := range s.pieces {
-		if err := v.write(s.region, s.off+p.off, p.data); err != nil {
-			return err
+	for _, bodies := range []bool{true, false} {
+		for _, p := range s.pieces {
+			if (p.body != nil) != bodies {
+				continue
+			}
+			if err := v.write(s.region, s.off+p.off, p.data); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -123,3 +123,73 @@ func killedWriter(t *testing.T, dir string) {
 		wantBody(t, s, name, id)
 	}
 }
+
+const (
+	warmDirVariable = "WEIR_DISK_WARM_DIR"
+	warmKeys        = 20_000
+	warmRequests    = 40_000 // that a ratio is taken of
+)
+
+// TestWarmAfterKill kills a process that serves from a store, and asks the store for
+// the same things as soon as it is open again: at least 99 of 100 that were hits are
+// hits.
+func TestWarmAfterKill(t *testing.T) {
+	if dir := os.Getenv(warmDirVariable); dir != "" {
+		s := mustOpen(t, warmOptions(dir))
+		for seed, end := uint64(1), time.Now().Add(time.Minute); time.Now().Before(end); seed++ {
+			fmt.Println(requestMany(t, s, seed))
+		}
+		return
+	}
+	dir := t.TempDir()
+	server := exec.Command(os.Args[0], "-test.run", "^TestWarmAfterKill$")
+	server.Env = append(os.Environ(), warmDirVariable+"="+dir)
+	out, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	before, lines := 0, bufio.NewScanner(out)
+	for n := 0; n < 7 && lines.Scan(); n++ { // the log has come round by then
+		if before, err = strconv.Atoi(lines.Text()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = server.Process.Kill()
+	for lines.Scan() { // what it still said
+	}
+	_ = server.Wait() // it was killed
+	s := mustOpen(t, warmOptions(dir))
+	defer mustClose(t, s)
+	after := requestMany(t, s, 99)
+	t.Logf("%d hits of %d before, %d after", before, warmRequests, after)
+	if before < warmRequests/4 || after*100 < before*99 {
+		t.Errorf("%d hits of %d before, %d after", before, warmRequests, after)
+	}
+}
+
+func warmOptions(dir string) Options {
+	return Options{Dir: dir, BudgetBytes: 48 << 20, AdmitAll: true, AsyncReads: true}
+}
+
+// requestMany asks for objects of 8 KiB by Zipf's law, stores what it misses, and
+// counts the hits.
+func requestMany(t *testing.T, s *Store, seed uint64) (hits int) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	popular := rand.NewZipf(random, 1.1, 1, warmKeys-1)
+	for range warmRequests {
+		name := fmt.Sprint(popular.Uint64())
+		o, err := s.Get(storage.KeyOf(name))
+		if err == nil {
+			hits++
+			_ = o.Close()
+			continue
+		}
+		if err := storagetest.Put(s, name, 1, 8<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return hits
+}

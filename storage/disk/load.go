@@ -206,8 +206,10 @@ func (v *volume) recover(rows map[uint32]regionRow) error {
 // recoverOpen scans the regions that were open, the oldest first. The last one that
 // has records is gone on with; those before it are sealed, and one behind it is next.
 func (v *volume) recoverOpen(open []*region) error {
+	reader := v.reader()
+	reader.bodies = true
 	for _, r := range open {
-		entries, footed, err := v.reader().entries(r.id, r.firstSequence.Load())
+		entries, footed, err := reader.entries(r.id, r.firstSequence.Load())
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"weir/storage"
 )
@@ -15,6 +16,9 @@ type logReader struct {
 	file     io.ReaderAt
 	geometry geometry
 	salt     uint32
+	// bodies has a scan verify bodies, too: a kill cuts a write anywhere, and what
+	// a record whose body is not there replaces is better than it.
+	bodies bool
 }
 
 // footer reads the footer of a region. An error that wraps storage.ErrCorrupt says
@@ -62,6 +66,13 @@ func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, err
 		if err != nil {
 			return nil, err
 		}
+		if r != nil && l.bodies {
+			if whole, err := l.hasBody(&w, r, off); err != nil {
+				return nil, err
+			} else if !whole {
+				r = nil
+			}
+		}
 		if r == nil || r.sequence <= last {
 			off = w.skip(off + unitBytes)
 			continue
@@ -99,6 +110,15 @@ func (l logReader) record(w *window, off int64) (r *record, whole int64, err err
 		return nil, 0, nil
 	}
 	return r, whole, err
+}
+
+// hasBody says whether the body of the record at an offset is what it should be.
+func (l logReader) hasBody(w *window, r *record, off int64) (bool, error) {
+	if r.kind == kindHead || r.length == 0 {
+		return true, nil
+	}
+	b, err := w.at(off+r.frontBytes(), r.length)
+	return slices.Equal(sumsOf(b), r.sums), err
 }
 
 // entries gives what is in a region: from its footer, or else by a scan.
