@@ -114,7 +114,6 @@ type ring struct {
 
 	subTail, subMask, compHead, compTail, compMask *uint32
 	subArray, completions                          unsafe.Pointer
-	stopping                                       atomic.Bool
 }
 
 // request is a read under way. buffer keeps its memory where it is for the kernel.
