@@ -207,7 +207,7 @@ func (v *volume) recover(rows map[uint32]regionRow) error {
 // has records is gone on with; those before it are sealed, and one behind it is next.
 func (v *volume) recoverOpen(open []*region) error {
 	reader := v.reader()
-	reader.bodies = true
+	reader.torn = func() { v.corrupt.Add(1) }
 	for _, r := range open {
 		entries, footed, err := reader.entries(r.id, r.firstSequence.Load())
 		if err != nil {

@@ -16,9 +16,10 @@ type logReader struct {
 	file     io.ReaderAt
 	geometry geometry
 	salt     uint32
-	// bodies has a scan verify bodies, too: a kill cuts a write anywhere, and what
-	// a record whose body is not there replaces is better than it.
-	bodies bool
+	// torn, if set, has a scan verify bodies, too, and is told of each that is not
+	// what it should be: a kill cuts a write anywhere, and what a record whose
+	// body is not there replaces is better than it.
+	torn func()
 }
 
 // footer reads the footer of a region. An error that wraps storage.ErrCorrupt says
@@ -66,10 +67,11 @@ func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, err
 		if err != nil {
 			return nil, err
 		}
-		if r != nil && l.bodies {
+		if r != nil && r.sequence > last && l.torn != nil {
 			if whole, err := l.hasBody(&w, r, off); err != nil {
 				return nil, err
 			} else if !whole {
+				l.torn()
 				r = nil
 			}
 		}
