@@ -300,6 +300,13 @@ func (v *volume) load(regions []*region) {
 	if c != nil && !suspect && !v.applyCheckpoint(c, file, covered) {
 		suspect = v.loadFooters(older)
 	}
+	select {
+	case <-v.stopping:
+		// Some of it was not read. It stays as if it were still loading, so that
+		// neither a checkpoint nor the set of directories is vouched for by that.
+		return
+	default:
+	}
 	if v.whenLoaded != nil && !suspect {
 		v.whenLoaded()
 	}
