@@ -199,7 +199,7 @@ func (r *ring) submit(p []byte, off int64) *request {
 	atomic.StoreUint32(r.subTail, tail+1)
 	for {
 		n, _, errno := syscall.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 1, 0, 0, 0, 0)
-		if errno == syscall.EINTR || errno == syscall.EAGAIN || errno == syscall.EBUSY {
+		if errno == syscall.EINTR {
 			continue
 		}
 		if errno != 0 || n != 1 {
@@ -242,7 +242,9 @@ func (r *ring) unmap() error {
 			errs = append(errs, syscall.Munmap(m))
 		}
 	}
-	if r.event == nil && r.eventFD >= 0 {
+	if r.event != nil {
+		_ = r.event.Close() // it may be closed already
+	} else if r.eventFD >= 0 {
 		errs = append(errs, syscall.Close(r.eventFD))
 	}
 	return errors.Join(append(errs, syscall.Close(r.fd))...)

@@ -220,9 +220,7 @@ func (x *index) put(f fingerprint, e entry) (old entry) {
 	s := x.shardOf(f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (s.live+1)*loadDenominator > s.count()*loadNumerator {
-		s.resize(max(slotsMin, s.count()*growNumerator/growDenominator))
-	}
+	s.makeRoom()
 	at, found := s.find(f)
 	if found {
 		old = entry(s.slots[at*slotWords+1])
@@ -252,23 +250,33 @@ func (x *index) load(shard int, slots []slot, void *atomic.Bool) {
 	if void.Load() {
 		return
 	}
-	added, used := 0, int64(0)
+	before, used := s.live, int64(0)
 	for _, new := range slots {
-		if (s.live+1)*loadDenominator > s.count()*loadNumerator {
-			s.resize(max(slotsMin, s.count()*growNumerator/growDenominator))
-		}
-		at, found := s.find(new.fingerprint)
-		if found {
-			continue
-		}
-		s.slots[at*slotWords], s.slots[at*slotWords+1] = uint64(new.fingerprint), uint64(new.entry)
-		s.live++
-		s.buried = s.buried || new.entry.kind() == kindTombstone
-		added++
-		used += new.entry.accounted()
+		s.makeRoom()
+		used += s.add(new)
 	}
-	x.live.Add(int64(added))
+	x.live.Add(int64(s.live - before)) // once a shard: every worker adds to it
 	x.used.Add(used)
+}
+
+// add puts a slot into a shard that has nothing under its fingerprint, and gives the
+// bytes accounted for it. It wants s.mu held, and room.
+func (s *shard) add(new slot) (bytes int64) {
+	at, found := s.find(new.fingerprint)
+	if found {
+		return 0
+	}
+	s.slots[at*slotWords], s.slots[at*slotWords+1] = uint64(new.fingerprint), uint64(new.entry)
+	s.live++
+	s.buried = s.buried || new.entry.kind() == kindTombstone
+	return new.entry.accounted()
+}
+
+// makeRoom grows the shard if it could not take one slot more. It wants s.mu held.
+func (s *shard) makeRoom() {
+	if (s.live+1)*loadDenominator > s.count()*loadNumerator {
+		s.resize(max(slotsMin, s.count()*growNumerator/growDenominator))
+	}
 }
 
 // appendShard appends the slots of a shard that are in use, in their order.
@@ -297,22 +305,14 @@ func (x *index) loadShard(shard int, b []byte, covered []bool, void *atomic.Bool
 	if slots := (s.live + len(b)/slotBytes) * loadDenominator / loadNumerator; slots >= s.count() {
 		s.resize(slots + slots/50 + slotsMin)
 	}
-	added, used := 0, int64(0)
+	before, used := s.live, int64(0)
 	for ; len(b) >= slotBytes; b = b[slotBytes:] {
-		f, e := fingerprint(binary.LittleEndian.Uint64(b)), entry(binary.LittleEndian.Uint64(b[8:]))
-		if region := int(e.place().region); f == 0 || region >= len(covered) || !covered[region] {
-			continue
+		new := slot{fingerprint(binary.LittleEndian.Uint64(b)), entry(binary.LittleEndian.Uint64(b[8:]))}
+		if region := int(new.entry.place().region); new.fingerprint != 0 && region < len(covered) && covered[region] {
+			used += s.add(new)
 		}
-		at, found := s.find(f)
-		if found {
-			continue
-		}
-		s.slots[at*slotWords], s.slots[at*slotWords+1] = uint64(f), uint64(e)
-		s.live++
-		added++
-		used += e.accounted()
 	}
-	x.live.Add(int64(added))
+	x.live.Add(int64(s.live - before))
 	x.used.Add(used)
 }
 

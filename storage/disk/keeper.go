@@ -2,7 +2,6 @@ package disk
 
 import (
 	"errors"
-	"io"
 	"time"
 
 	"weir/storage"
@@ -145,10 +144,7 @@ func (v *volume) writeSegment(s *segment) error {
 
 // write writes to a region, and counts what goes wrong.
 func (v *volume) write(r *region, off int64, p []byte) error {
-	n, err := v.file.WriteAt(p, v.base(r.id)+off)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
+	err := writeFull(v.file, p, v.base(r.id)+off)
 	if err != nil {
 		v.failed(err)
 		v.log.Warn("disk: write", "dir", v.dir, "region", r.id, "bytes", len(p), "error", err)

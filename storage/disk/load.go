@@ -83,7 +83,9 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	} else if v.file, err = o.fs.OpenFile(filepath.Join(o.dir, logFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return v, err
 	}
-	if o.async {
+	if o.async && v.device != nil {
+		v.device.File = vfs.Async(v.device.File)
+	} else if o.async {
 		v.file = vfs.Async(v.file)
 	}
 	return v, v.recover(rows)
