@@ -409,11 +409,9 @@ func (s *shard) resize(slots int) {
 
 // free gives slots back that the shard had.
 func (s *shard) free(slots []uint64) {
-	if s.first.has(slots) {
-		releaseWords(slots)
-		return
+	if !s.first.release(slots) {
+		freeWords(slots)
 	}
-	freeWords(slots)
 }
 
 // expect makes room for a number of objects at once, before there are any.

@@ -3,6 +3,8 @@ package disk
 import (
 	"syscall"
 	"unsafe"
+
+	"weir/storage/internal/pages"
 )
 
 // mappedWordsMin is where memory of its own begins to pay: a page.
@@ -32,29 +34,20 @@ func freeWords(words []uint64) {
 	_ = syscall.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8))
 }
 
-// hugeBytes is the size of a huge page, where there are any.
-const hugeBytes = 2 << 20
-
 // mapping is memory for a number of equal stretches at once, in huge pages if the
-// kernel has them: to touch 200 MB for the first time in pages of 4 KiB takes longer
+// system has them: to touch 200 MB for the first time in pages of 4 KiB takes longer
 // than to read what goes there.
-type mapping struct {
-	all []byte
-	use []byte // from a huge page's beginning on
-}
+type mapping struct{ use, whole []byte }
 
 // newMapping maps bytes; nil if they cannot be had, or are too few to be worth it.
 func newMapping(bytes int) *mapping {
-	if bytes < 2*hugeBytes {
+	if bytes < 2*pages.HugeBytes {
 		return nil
 	}
-	all, err := syscall.Mmap(-1, 0, bytes+hugeBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-	if err != nil {
+	m := &mapping{}
+	if m.use, m.whole = pages.Map(bytes, bytes); m.whole == nil {
 		return nil
 	}
-	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(all))) % hugeBytes
-	m := &mapping{all: all, use: all[skip : skip+uintptr(bytes)]}
-	adviseHuge(m.use)
 	return m
 }
 
@@ -63,18 +56,23 @@ func (m *mapping) words(off, n int) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(m.use[off:off+n*8]))), n)
 }
 
-// has says whether words are a stretch of the mapping.
-func (m *mapping) has(words []uint64) bool {
+// release gives the memory of words back if they are a stretch of the mapping, which
+// keeps their place.
+func (m *mapping) release(words []uint64) bool {
 	if m == nil || len(words) == 0 {
 		return false
 	}
-	from := uintptr(unsafe.Pointer(unsafe.SliceData(words))) - uintptr(unsafe.Pointer(unsafe.SliceData(m.all)))
-	return from < uintptr(len(m.all))
+	from := uintptr(unsafe.Pointer(unsafe.SliceData(words))) - uintptr(unsafe.Pointer(unsafe.SliceData(m.use)))
+	if from >= uintptr(len(m.use)) {
+		return false
+	}
+	pages.Release(m.use[from : from+uintptr(len(words)*8)])
+	return true
 }
 
 // free gives all back. Nobody may look at it any more.
 func (m *mapping) free() {
 	if m != nil {
-		_ = syscall.Munmap(m.all) // it is what Mmap gave
+		pages.Unmap(m.whole)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"weir/storage/internal/pages"
 )
 
 // The arena asks for huge pages wherever a whole one is its own, and for small
@@ -18,10 +20,10 @@ func TestHugePagesWithinTheArena(t *testing.T) {
 		var m mappings
 		arena := m.segment(segments)
 		start := uintptr(unsafe.Pointer(unsafe.SliceData(arena)))
-		if start%hugeBytes != 0 {
+		if start%pages.HugeBytes != 0 {
 			t.Errorf("%d segments begin at %#x, within a huge page", segments, start)
 		}
-		huge := uintptr(segments-1) * segmentBytes &^ (hugeBytes - 1)
+		huge := uintptr(segments-1) * segmentBytes &^ (pages.HugeBytes - 1)
 		for offset := uintptr(0); offset < uintptr(segments)*segmentBytes; offset += segmentBytes {
 			want := "nh"
 			if offset < huge {

@@ -4,20 +4,17 @@ package memory
 
 import (
 	"sync"
-	"syscall"
 	"unsafe"
+
+	"weir/storage/internal/pages"
 )
 
 // poisons says whether memory is overwritten when it is given back: in builds
 // with the race detector, which the tests are run with.
 const poisons = false
 
-const (
-	// mappingSegments is how many segments are mapped at a time: 64 MiB.
-	mappingSegments = 64
-	// hugeBytes is the size of a huge page, where there are any.
-	hugeBytes = 2 << 20
-)
+// mappingSegments is how many segments are mapped at a time: 64 MiB.
+const mappingSegments = 64
 
 // mappings is the memory of an arena and of the buckets as the system gave it:
 // in huge pages, if the system has them. With a million objects in pages of
@@ -50,7 +47,7 @@ func (m *mappings) segment(wanted int) []byte {
 
 // refs gives n buckets, all none. Few are not worth a mapping.
 func (m *mappings) refs(n int) []ref {
-	if n*refBytes >= hugeBytes {
+	if n*refBytes >= pages.HugeBytes {
 		if mapped := m.take(n*refBytes, n*refBytes); mapped != nil {
 			return unsafe.Slice((*ref)(unsafe.Pointer(unsafe.SliceData(mapped))), n)
 		}
@@ -58,29 +55,26 @@ func (m *mappings) refs(n int) []ref {
 	return make([]ref, n)
 }
 
-// take maps bytes from a huge page's beginning on, with as many huge pages as
-// there are whole ones in the first huge bytes, and small ones behind. nil if
-// the system has no memory.
+// take maps bytes, the first huge ones of them in huge pages; nil if the system has
+// no memory.
 func (m *mappings) take(bytes, huge int) []byte {
-	mapped, err := syscall.Mmap(-1, 0, bytes+hugeBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-	if err != nil {
-		return nil
+	use, whole := pages.Map(bytes, huge)
+	if whole != nil {
+		m.all = append(m.all, whole)
 	}
-	m.all = append(m.all, mapped)
-	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(mapped))) % hugeBytes)
-	huge &^= hugeBytes - 1
-	adviseHuge(mapped[skip : skip+huge])
-	adviseSmall(mapped[skip+huge:])
-	return mapped[skip : skip+bytes : skip+bytes]
+	return use
 }
 
 // unmap gives all of it back. Nobody may hold any of it.
 func (m *mappings) unmap() {
 	for _, mapped := range m.all {
-		_ = syscall.Munmap(mapped) // it can only fail for what was never mapped
+		pages.Unmap(mapped)
 	}
 	m.all, m.rest = nil, nil
 }
+
+// release lets the system have whole pages back until they are written again.
+func release(p []byte) { pages.Release(p) }
 
 // objects are those that are closed, to be used again.
 type objects struct{ pool sync.Pool }

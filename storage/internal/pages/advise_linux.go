@@ -1,6 +1,4 @@
-//go:build !race
-
-package memory
+package pages
 
 import "syscall"
 
@@ -11,11 +9,11 @@ func adviseHuge(p []byte) { _ = syscall.Madvise(p, syscall.MADV_HUGEPAGE) }
 // unasked.
 func adviseSmall(p []byte) { _ = syscall.Madvise(p, syscall.MADV_NOHUGEPAGE) }
 
-// release lets the system have pages back until they are written again. p
+// Release lets the system have pages back until they are written again. p
 // begins and ends at a page. From now on these are small pages: of a huge one
 // that is partly given back, the system would else make a whole one again when
 // it next has the time, and take for it what nobody wrote.
-func release(p []byte) {
+func Release(p []byte) {
 	adviseSmall(p)
 	_ = syscall.Madvise(p, syscall.MADV_DONTNEED) // without it they stay, which is counted anyway
 }

@@ -1,6 +1,6 @@
-//go:build unix && !linux && !race
+//go:build !linux
 
-package memory
+package pages
 
 // adviseHuge asks for huge pages, on Linux.
 func adviseHuge([]byte) {}
@@ -8,5 +8,5 @@ func adviseHuge([]byte) {}
 // adviseSmall asks for small pages, on Linux.
 func adviseSmall([]byte) {}
 
-// release has nothing to do it with here: the pages of ballast stay.
-func release([]byte) {}
+// Release has nothing to do it with here: the pages stay.
+func Release([]byte) {}
