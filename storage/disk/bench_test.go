@@ -12,11 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"weir/storage"
 	"weir/storage/storagetest"
@@ -114,7 +111,7 @@ func writePlain(b *testing.B, body []byte) time.Duration {
 			b.Fatal(err)
 		}
 	}
-	if err := syscall.Fdatasync(int(f.Fd())); err != nil {
+	if err := f.Sync(); err != nil {
 		b.Fatal(err)
 	}
 	return time.Since(start)
@@ -187,21 +184,6 @@ func fioReads(b *testing.B, name string, depth int) float64 {
 		b.Fatalf("%v: %s", err, out)
 	}
 	return report.Jobs[0].Read.IOPS
-}
-
-// dropPages takes a file out of the page cache.
-func dropPages(b *testing.B, name string) {
-	f, err := os.Open(name)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		b.Fatal(err)
-	}
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
-		b.Fatal(err)
-	}
 }
 
 // fillSmall makes a store of objects of 4 KiB.
