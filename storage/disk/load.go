@@ -299,9 +299,12 @@ func (v *volume) load(regions []*region) {
 		older, regions = regions[:n], regions[n:]
 	}
 	suspect := v.loadFooters(regions)
+	uncovered := len(regions)
 	if c != nil && !suspect && !v.applyCheckpoint(c, file, covered) {
 		suspect = v.loadFooters(older)
+		uncovered += len(older)
 	}
+	v.sinceCheckpoint.Add(int64(uncovered) * v.geometry.regionBytes) // so that the next start need not do this again
 	select {
 	case <-v.stopping:
 		// Some of it was not read. It stays as if it were still loading, so that

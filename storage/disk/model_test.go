@@ -14,7 +14,7 @@ import (
 	"weir/storage/storagetest"
 )
 
-var modelSteps = flag.Int("model.steps", 6000, "steps of TestModel")
+var modelSteps = flag.Int("model.steps", 10_000, "steps of TestModel")
 
 // TestModel does random operations to a store that the log comes round in again
 // and again, restarts it now and then, and compares it with a map. What is
@@ -135,7 +135,9 @@ func (r *modelRun) disturbCheckpoint() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.checkpoints = append(r.checkpoints, bytes.Clone(b))
+	if r.checkpoints = append(r.checkpoints, bytes.Clone(b)); len(r.checkpoints) > 16 {
+		r.checkpoints = r.checkpoints[1:]
+	}
 	switch r.random.IntN(4) {
 	case 0:
 		err = os.Remove(path)
