@@ -35,6 +35,7 @@ type step struct {
 
 // purgeStep is a purge: what it covers, and what the origin said by then.
 type purgeStep struct {
+	what   string // the command
 	soft   bool
 	values map[string]int
 }
@@ -51,7 +52,6 @@ type readStep struct {
 const (
 	simulatedMaxLag   = 10 * time.Second
 	simulatedLateness = 3 * time.Second // of deliveries, at most
-	simulatedSlack    = 2 * time.Second
 	simulatedSteps    = 60
 )
 
@@ -183,6 +183,7 @@ func (g *generated) purge(path string) {
 	if p.soft {
 		line += " mode=soft"
 	}
+	p.what = line
 	g.add("%s wait=2s", line).purge = p
 }
 
