@@ -79,11 +79,11 @@ type origin struct {
 	serving  sync.WaitGroup
 
 	// mu guards what follows.
-	mu       sync.Mutex
-	random   *rand.Rand
-	values   map[string]int
-	manner   manner
-	requests int
+	mu     sync.Mutex
+	random *rand.Rand
+	values map[string]int
+	hot    *content // what was raised last
+	manner manner
 }
 
 func startOrigin(random *rand.Rand) (*origin, error) {
@@ -121,7 +121,19 @@ func (o *origin) bump(c *content) map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.values[c.key()]++
+	o.hot = c
 	return maps.Clone(o.values)
+}
+
+// choose gives a content to read: as often as not the one that was raised last,
+// which is the one to be wrong about.
+func (o *origin) choose(random *rand.Rand) *content {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.hot != nil && random.IntN(2) == 0 {
+		return o.hot
+	}
+	return o.all[random.IntN(len(o.all))]
 }
 
 // set changes the origin's manner.
@@ -137,7 +149,6 @@ func (o *origin) asked(key string) (value int, m manner) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m = o.manner
-	o.requests++
 	m.failing = m.failing && o.random.IntN(2) == 0
 	m.dropped = m.dropped && o.random.IntN(2) == 0
 	if m.delay > 0 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/http2"
 
 	"weir/internal/history"
 )
@@ -88,8 +89,7 @@ func (w *world) loadRoots() error {
 func (r *reader) run(ctx context.Context) {
 	defer r.close()
 	for sleep(ctx, time.Duration(r.random.Int64N(int64(readPause)))) {
-		all := r.w.origin.all
-		if !r.read(ctx, all[r.random.IntN(len(all))], r.draw) {
+		if !r.read(ctx, r.w.origin.choose(r.random), r.draw) {
 			sleep(ctx, failedPause) // a client would go elsewhere by now
 		}
 	}
@@ -157,8 +157,7 @@ func (r *reader) exchange(request *http.Request, c *content) (x exchanged) {
 	defer func() { _ = response.Body.Close() }()
 	x.status = response.StatusCode
 	lines := response.Header.Values("Cache-Status")
-	x.answer.Note, x.outcome = strings.Join(lines, ", "), outcomeOf(lines)
-	x.answer.Stale = strings.Contains(x.answer.Note, "detail=stale-")
+	x.answer, x.outcome = history.FromCacheStatus(lines), outcomeOf(lines)
 	body, err := io.ReadAll(response.Body)
 	switch {
 	case x.status >= http.StatusInternalServerError:
@@ -176,9 +175,10 @@ func (r *reader) exchange(request *http.Request, c *content) (x exchanged) {
 
 func failureOf(err error, other failure) failure {
 	var timeout net.Error
-	var reset *http3.Error
+	var reset http2.StreamError
+	var reset3 *http3.Error
 	switch {
-	case errors.As(err, &reset) && reset.Remote:
+	case errors.As(err, &reset), errors.As(err, &reset3) && reset3.Remote:
 		return brokenBody
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return tooLate

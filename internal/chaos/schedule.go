@@ -126,14 +126,14 @@ func (s *schedule) draw() fault {
 		f.kind, f.lasts = restarted, s.between(100*time.Millisecond, time.Second)
 	case n < 44:
 		f.kind, f.node, f.lasts = ambushed, s.one(s.pops), s.between(time.Second, 5*time.Second)
-	case n < 60:
+	case n < 57:
 		f.kind, f.lasts = s.kindOf(logCut, logSilent), s.between(500*time.Millisecond, 9*time.Second)
-	case n < 66:
+	case n < 63:
 		f.kind, f.lasts, f.delay = logSlow, s.between(2*time.Second, 6*time.Second), s.between(50*time.Millisecond, 1500*time.Millisecond)
-	case n < 76:
+	case n < 72:
 		f.kind, f.node, f.lasts = s.kindOf(wayCut, waySilent), s.one(s.pops), s.between(500*time.Millisecond, 7*time.Second)
 		f.peer = s.one(s.shields)
-	case n < 79:
+	case n < 75:
 		f.kind, f.node, f.lasts, f.delay = waySlow, s.one(s.pops), s.between(2*time.Second, 6*time.Second), s.between(5*time.Millisecond, 100*time.Millisecond)
 		f.peer = s.one(s.shields)
 	case n < 91:
@@ -145,10 +145,10 @@ func (s *schedule) draw() fault {
 }
 
 func (s *schedule) drawOrigin() fault {
-	switch s.random.IntN(4) {
-	case 0:
+	switch s.random.IntN(5) {
+	case 0, 1:
 		return fault{kind: originBad, lasts: s.between(500*time.Millisecond, 4*time.Second)}
-	case 1:
+	case 2:
 		return fault{kind: originDrop, lasts: s.between(500*time.Millisecond, 4*time.Second)}
 	}
 	return fault{kind: originSlow, lasts: s.between(time.Second, 6*time.Second), delay: s.between(100*time.Millisecond, 3*time.Second)}

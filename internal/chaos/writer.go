@@ -48,6 +48,7 @@ func (r *writer) one(ctx context.Context) {
 	r.count++
 	c := r.w.origin.all[r.random.IntN(len(r.w.origin.all))]
 	values := r.w.origin.bump(c)
+	r.w.history.Superseded(c.key(), values[c.key()], c.maxAge, time.Now())
 	request, covered := r.draw(c)
 	request.Key = fmt.Sprint(r.name, "-", r.count)
 	p := history.Purge{What: what(request), Soft: request.Mode == purge.ModeSoft, Values: make(map[string]int)}
@@ -108,7 +109,7 @@ func (w *world) accepted(p history.Purge, request purge.Request, result purge.Re
 // what it covers.
 func (r *writer) draw(c *content) (request purge.Request, covered func(*content) bool) {
 	request = purge.Request{Site: siteName}
-	if r.random.IntN(4) == 0 {
+	if r.random.IntN(3) == 0 {
 		request.Mode = purge.ModeSoft
 	}
 	switch r.random.IntN(12) {

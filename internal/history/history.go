@@ -13,6 +13,8 @@
 //     longer than it may go without news of the log: from Options.LagMax after
 //     the purge was accepted, it holds everywhere.
 //   - An answer is of one version, and of one that the origin has had.
+//   - What a node gives as fresh out of its store has not outlived its lifetime,
+//     purged or not, however wrong the node's clock is.
 //
 // Nothing more is asked: where a node may not know better, it may be wrong.
 package history
@@ -56,6 +58,10 @@ type History struct {
 	mu    sync.Mutex
 	nodes map[string]*node
 	open  []*accepted // purges that some node has yet to acknowledge, oldest version first
+	// outlived are, by path, the values below which nothing is fresh any more, and
+	// aging those below which it will be so, soonest first.
+	outlived map[string]floor
+	aging    map[string][]floor
 }
 
 // node is what one node has to answer by.
@@ -68,8 +74,8 @@ type node struct {
 type floor struct {
 	value int
 	by    *accepted
-	how   string // "acknowledged it"
-	since time.Time
+	how   string    // "said that it has version 7"
+	since time.Time // or from when on
 }
 
 // accepted is a purge and when its acceptance was known.
@@ -81,7 +87,7 @@ type accepted struct {
 
 // New makes an empty history.
 func New(o Options) *History {
-	h := &History{o: o, nodes: make(map[string]*node)}
+	h := &History{o: o, nodes: make(map[string]*node), outlived: make(map[string]floor), aging: make(map[string][]floor)}
 	for _, name := range o.Nodes {
 		h.nodes[name] = &node{hard: make(map[string]floor), soft: make(map[string]floor)}
 	}
@@ -151,6 +157,36 @@ func (h *History) holds(name string, a *accepted, how string, now time.Time) {
 	}
 }
 
+// roundingMax is what is lost of a response's age on its way: an Age in whole
+// seconds, of each of two tiers.
+const roundingMax = 2 * time.Second
+
+// Superseded takes in that a path has got a value in place of another whose
+// lifetime was so long. Both are those of the origin.
+func (h *History) Superseded(path string, value int, lifetime time.Duration, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := floor{value: value, how: fmt.Sprintf("older content has a lifetime of %v", lifetime), since: now.Add(lifetime + roundingMax)}
+	list := h.aging[path]
+	if n := len(list); n > 0 && list[n-1].since.After(f.since) {
+		f.since = list[n-1].since // what is still older lives longer
+	}
+	h.aging[path] = append(list, f)
+}
+
+// age gives the value below which nothing of a path is fresh. mu is held.
+func (h *History) age(path string, now time.Time) floor {
+	list := h.aging[path]
+	for len(list) > 0 && list[0].since.Before(now) {
+		if list[0].value > h.outlived[path].value { // two writers may tell of theirs in either order
+			h.outlived[path] = list[0]
+		}
+		list = list[1:]
+	}
+	h.aging[path] = list
+	return h.outlived[path]
+}
+
 // due puts in force everywhere what is older than a node may go without news.
 // mu is held.
 func (h *History) due(now time.Time) {
@@ -181,6 +217,7 @@ type Read struct {
 	what       string
 	began      time.Time
 	hard, soft floor
+	old        floor
 }
 
 // Begin takes in that a read of a path starts at a node. It is called before
@@ -190,15 +227,16 @@ func (h *History) Begin(name, path, what string, now time.Time) *Read {
 	defer h.mu.Unlock()
 	h.due(now)
 	n := h.nodes[name]
-	return &Read{h: h, node: name, path: path, what: what, began: now, hard: n.hard[path], soft: n.soft[path]}
+	return &Read{h: h, node: name, path: path, what: what, began: now, hard: n.hard[path], soft: n.soft[path], old: h.age(path, now)}
 }
 
 // Answer is what a read has got.
 type Answer struct {
 	// Values are those of its body's lines.
 	Values []int
-	// Stale says that it was given as stale.
-	Stale bool
+	// Hit says that the node had it, Stale that it was given as stale, by whichever
+	// tier.
+	Hit, Stale bool
 	// Note is what the answer says of itself, for a report: its Cache-Status.
 	Note string
 }
@@ -219,10 +257,20 @@ func (r *Read) End(a Answer, now time.Time) error {
 		return r.violation(a, now, fmt.Sprintf("%d after a purge of what is below %d", seen, r.hard.value), r.hard)
 	case seen < r.soft.value && !a.Stale:
 		return r.violation(a, now, fmt.Sprintf("%d as fresh after a soft purge of what is below %d", seen, r.soft.value), r.soft)
+	case seen < r.old.value && a.Hit && !a.Stale:
+		return r.violation(a, now, fmt.Sprintf("%d as fresh after its lifetime, when there was %d or more", seen, r.old.value), r.old)
 	case r.h.o.Newest != nil && seen > r.h.o.Newest(r.path):
 		return r.violation(a, now, fmt.Sprintf("%d, which the origin has never said", seen), floor{})
 	}
 	return nil
+}
+
+// FromCacheStatus gives what a Cache-Status says of an answer: the last member is
+// that of the node that was read.
+func FromCacheStatus(lines []string) Answer {
+	note := strings.Join(lines, ", ")
+	own := note[strings.LastIndex(note, ", ")+1:]
+	return Answer{Note: note, Hit: strings.Contains(own, ";hit"), Stale: strings.Contains(note, "detail=stale-")}
 }
 
 // Violation is a promise that was broken, with what shows it.
@@ -244,6 +292,8 @@ func (r *Read) violation(a Answer, now time.Time, what string, f floor) error {
 		v.Lines = append(v.Lines,
 			fmt.Sprintf("purge   version %d, %s, known as accepted at %s", f.by.Version, f.by.What, f.by.at.Format(clock)),
 			fmt.Sprintf("%-7s %s, known at %s", r.node, f.how, f.since.Format(clock)))
+	} else if f.value > 0 {
+		v.Lines = append(v.Lines, fmt.Sprintf("origin  %s, over for all of it at %s", f.how, f.since.Format(clock)))
 	}
 	return v
 }

@@ -63,6 +63,21 @@ func TestReads(t *testing.T) {
 			history.Answer{Values: []int{2}, Stale: true}, ""},
 		{"hard, and given as stale", func(h *history.History) { _ = h.Accepted(hard(1, 3), at(0)); h.Applied("ams", 1, at(1)) },
 			history.Answer{Values: []int{2}, Stale: true}, "2 after a purge"},
+		{"a hit within its lifetime", func(h *history.History) { h.Superseded("/a", 3, 10*time.Second, at(-9)) },
+			history.Answer{Values: []int{2}, Hit: true}, ""},
+		{"a hit after its lifetime", func(h *history.History) { h.Superseded("/a", 3, 10*time.Second, at(-11)) },
+			history.Answer{Values: []int{3}, Hit: true}, ""},
+		{"an old hit after its lifetime", func(h *history.History) {
+			h.Superseded("/a", 3, 10*time.Second, at(-9))
+			h.Superseded("/a", 4, 0, at(-9))
+		},
+			history.Answer{Values: []int{2}, Hit: true}, ""},
+		{"too old a hit", func(h *history.History) { h.Superseded("/a", 3, 10*time.Second, at(-10.5)) },
+			history.Answer{Values: []int{2}, Hit: true}, "2 as fresh after its lifetime, when there was 3 or more"},
+		{"too old, and given as stale", func(h *history.History) { h.Superseded("/a", 3, 0, at(-10.5)) },
+			history.Answer{Values: []int{2}, Hit: true, Stale: true}, ""},
+		{"too old, and fetched", func(h *history.History) { h.Superseded("/a", 3, 0, at(-10.5)) },
+			history.Answer{Values: []int{2}}, ""},
 		{"two versions", func(*history.History) {}, history.Answer{Values: []int{4, 4, 5}}, "values 4 and 5"},
 		{"never said", func(*history.History) {}, history.Answer{Values: []int{10}}, "never said"},
 		{"no body", func(h *history.History) { _ = h.Accepted(hard(1, 3), at(0)); h.Applied("ams", 1, at(1)) }, history.Answer{}, ""},
@@ -105,5 +120,22 @@ func TestVersions(t *testing.T) {
 	h.Applied("shield", 1, at(0))
 	if h.Begin("iad", "/a", "", at(100)).End(history.Answer{Values: []int{2}}, at(100)) == nil {
 		t.Error("a purge is forgotten once it holds everywhere")
+	}
+}
+
+func TestFromCacheStatus(t *testing.T) {
+	for _, row := range []struct {
+		lines      []string
+		hit, stale bool
+	}{
+		{nil, false, false},
+		{[]string{"shield;hit;ttl=3;detail=memory, ams;fwd=uri-miss;stored"}, false, false},
+		{[]string{"shield;fwd=uri-miss, ams;hit;ttl=3;detail=memory"}, true, false},
+		{[]string{"ams;hit;ttl=-3;detail=stale-while-revalidate"}, true, true},
+		{[]string{"shield;fwd=stale;detail=stale-if-error", "ams;fwd=uri-miss"}, false, true},
+	} {
+		if a := history.FromCacheStatus(row.lines); a.Hit != row.hit || a.Stale != row.stale {
+			t.Errorf("%q: %+v", row.lines, a)
+		}
 	}
 }

@@ -11,7 +11,9 @@ import (
 // observed feeds a history with what a script's commands have printed.
 type observed struct {
 	*history.History
-	reads map[string]*history.Read
+	reads     map[string]*history.Read
+	lifetimes map[string]time.Duration // of what the origin has at a path
+	jumps     bool                     // clocks do, and lifetimes promise nothing
 }
 
 func observe(g *generated) *observed {
@@ -19,7 +21,7 @@ func observe(g *generated) *observed {
 	if !g.serves {
 		o.LagMax = simulatedMaxLag
 	}
-	return &observed{history.New(o), make(map[string]*history.Read)}
+	return &observed{history.New(o), make(map[string]*history.Read), make(map[string]time.Duration), g.jumps}
 }
 
 // purged takes in what control answered: "200 version 7", and a line for each
@@ -48,6 +50,14 @@ func (o *observed) purged(p *purgeStep, answer string, now time.Time) error {
 	return nil
 }
 
+// written takes in that the origin says something else at a path from now on.
+func (o *observed) written(w *writeStep, now time.Time) {
+	if w.value > 1 && !o.jumps {
+		o.Superseded(w.path, w.value, o.lifetimes[w.path], now)
+	}
+	o.lifetimes[w.path] = w.lifetime
+}
+
 // begins notes a read that starts now.
 func (o *observed) begins(r *readStep, now time.Time) {
 	o.reads[r.name] = o.Begin(r.pop, r.path, r.name, now)
@@ -60,8 +70,7 @@ func (o *observed) ends(name string, x *exchange) error {
 	if x.status != 200 && x.status != 206 {
 		return nil
 	}
-	status := x.header.Get("Cache-Status")
-	answer := history.Answer{Note: status, Stale: strings.Contains(status, "detail=stale-")}
+	answer := history.FromCacheStatus(x.header.Values("Cache-Status"))
 	for line := range strings.Lines(string(x.head)) {
 		value, err := strconv.Atoi(strings.TrimRight(line, "\n"))
 		if err != nil || len(line) < 15 {

@@ -60,6 +60,8 @@ func (s *script) step(t *testing.T, h *observed, now *step) error {
 	switch {
 	case x != nil:
 		return h.ends(r.name, x)
+	case now.write != nil:
+		h.written(now.write, time.Now())
 	case now.purge != nil:
 		return h.purged(now.purge, answer, time.Now())
 	}
