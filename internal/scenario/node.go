@@ -161,7 +161,7 @@ func (n *node) serve() error {
 	return nil
 }
 
-// health answers /healthz as a node does as far as purges go.
+// health answers /readyz as a node does.
 func (n *node) health() http.Handler {
 	index := n.running.index
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
