@@ -31,7 +31,7 @@ type failed struct {
 // weir promises to hide: one shield that is gone, a slow origin, a log that is
 // away (save when nodes are to refuse then) explain no error.
 func (w *world) cause(f failed) string {
-	during := w.ledger.during(f.from, f.to)
+	during := w.ledger.during(f.from, f.to, settleTime)
 	if own := first(during, func(x fault) bool { return x.node == f.pop && x.stopsProcess() }); own != "" {
 		return own
 	}
@@ -45,20 +45,21 @@ func (w *world) cause(f failed) string {
 		return "no shield was there"
 	}
 	if f.failure == refusal {
-		return w.refused(f, during)
+		return w.refused(f)
 	}
 	// What has been sent cannot be taken back and asked of another shield.
 	cause := first(during, func(x fault) bool {
 		return slices.ContainsFunc(w.shields, func(s *child) bool { return x.gone(f.pop, s.name) })
 	})
-	return cmp.Or(cause, w.refused(f, during))
+	return cmp.Or(cause, w.refused(f))
 }
 
 // refused explains a 503, or a body of which a part was answered so, of a node that is to refuse while it is cut off.
-func (w *world) refused(f failed, during []fault) string {
+func (w *world) refused(f failed) string {
 	if w.lagging != "refuse" {
 		return ""
 	}
+	during := w.ledger.during(f.from, f.to, catchUpTime)
 	cutOff := func(node string, x fault) bool {
 		return x.node == controlName || x.node == node && (x.breaksLog() || x.stopsProcess())
 	}

@@ -98,7 +98,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.close(err != nil)) }()
+	defer func() { err = errors.Join(err, w.close(err != nil && ctx.Err() == nil || errors.Is(err, ErrBroken))) }()
 	starting, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	if err := w.startAll(starting); err != nil {
@@ -106,6 +106,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	w.report.began()
 	w.load(ctx)
+	_, _ = fmt.Fprintln(o.Live, "all faults are over: looking at what is left")
 	if !w.report.tooMany() {
 		w.aftermath(context.WithoutCancel(ctx))
 	}

@@ -26,6 +26,10 @@ const (
 	// a client's connection to a process that is gone, a fill that others wait
 	// for.
 	settleTime = 2 * time.Second
+	// catchUpTime is how long after its way to the log is back a node may not know
+	// that it has all of it: a question that was lost is given up after 3 s, the next
+	// session comes up to 2 s later, and asks anew.
+	catchUpTime = 6 * time.Second
 	// rememberTime is longer than any read takes.
 	rememberTime = readTimeout + time.Minute
 )
@@ -50,12 +54,12 @@ func (l *ledger) end(e *entry) {
 }
 
 // during are the faults that may have had a hand in what was from one moment to
-// another.
-func (l *ledger) during(from, to time.Time) (some []fault) {
+// another, if they do so for a while after they have ended.
+func (l *ledger) during(from, to time.Time, settle time.Duration) (some []fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
-		if !e.began.After(to) && (e.ended.IsZero() || !e.ended.Add(settleTime).Before(from)) {
+		if !e.began.After(to) && (e.ended.IsZero() || !e.ended.Add(settle).Before(from)) {
 			some = append(some, e.fault)
 		}
 	}

@@ -71,7 +71,7 @@ func (r *report) failed(f failed, cause string) {
 	r.failures[cause]++
 	if cause == "" && len(r.unclear) < unclearMax {
 		var names []string
-		for _, x := range r.w.ledger.during(f.from, f.to) {
+		for _, x := range r.w.ledger.during(f.from, f.to, catchUpTime) {
 			names = append(names, x.String())
 		}
 		r.unclear = append(r.unclear, f.String()+"; faults: "+strings.Join(names, ", "))

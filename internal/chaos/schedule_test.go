@@ -111,7 +111,7 @@ func TestLedger(t *testing.T) {
 		from, to time.Duration // from the fault's end
 		want     int
 	}{{-time.Second, time.Second, 1}, {settleTime, time.Minute, 1}, {settleTime + 1, time.Minute, 0}, {-time.Hour, -time.Minute, 0}} {
-		if got := l.during(e.ended.Add(row.from), e.ended.Add(row.to)); len(got) != row.want {
+		if got := l.during(e.ended.Add(row.from), e.ended.Add(row.to), settleTime); len(got) != row.want {
 			t.Errorf("from %v to %v: %v", row.from, row.to, got)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -234,9 +235,11 @@ func (w *world) awaitWell(ctx context.Context) error {
 // close ends everything. The state stays if it was to be kept, or is worth a
 // look.
 func (w *world) close(look bool) error {
+	var ending sync.WaitGroup
 	for _, c := range w.nodes {
-		c.end()
+		ending.Go(c.end)
 	}
+	ending.Wait()
 	w.spawner.close()
 	for _, l := range w.logLinks {
 		l.close()
