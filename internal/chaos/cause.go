@@ -25,6 +25,9 @@ type failed struct {
 	failure  failure
 	from, to time.Time
 	what     string // for who reads the summary
+	// replaced says that it got the beginning of a part of what the origin does not
+	// have any more: the next block is of other content, and cannot follow.
+	replaced bool
 }
 
 // cause names the fault that explains a failed read, or gives "". It knows what
@@ -46,6 +49,9 @@ func (w *world) cause(f failed) string {
 	}
 	if f.failure == refusal {
 		return w.refused(f)
+	}
+	if f.replaced {
+		return "replaced between two blocks"
 	}
 	// What has been sent cannot be taken back and asked of another shield.
 	cause := first(during, func(x fault) bool {

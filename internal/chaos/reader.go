@@ -132,6 +132,7 @@ func (r *reader) read(ctx context.Context, c *content, draw func(*content, http.
 	}
 	if got.failure != "" {
 		f := failed{pop: r.pop.name, failure: got.failure, from: began, to: now, what: fmt.Sprintf("%s: %s %s", what, got.answer.Note, got.why)}
+		f.replaced = got.status == http.StatusPartialContent && len(got.answer.Values) > 0 && got.answer.Values[0] < r.w.origin.newest(c.key())
 		r.w.report.failed(f, r.w.cause(f))
 		return false
 	}

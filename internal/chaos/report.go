@@ -3,6 +3,7 @@ package chaos
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,6 +37,7 @@ type report struct {
 	newest     uint64
 	violations int
 	shown      []string
+	same       map[string]bool // what of those that are like another is shown
 }
 
 // Limits of what is kept.
@@ -46,7 +48,7 @@ const (
 )
 
 func newReport(w *world) *report {
-	return &report{w: w, start: time.Now(), outcomes: make(map[string]int), failures: make(map[string]int), log: make(map[uint64]string)}
+	return &report{w: w, start: time.Now(), outcomes: make(map[string]int), failures: make(map[string]int), log: make(map[uint64]string), same: make(map[string]bool)}
 }
 
 func (r *report) began() {
@@ -111,7 +113,15 @@ func (r *report) unaccepted() {
 func (r *report) broken(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.violations++; r.violations <= violationsMax {
+	r.violations++
+	var v *history.Violation
+	if errors.As(err, &v) && v.Same != "" {
+		if r.same[v.Same] {
+			return
+		}
+		r.same[v.Same] = true
+	}
+	if len(r.shown) < violationsMax {
 		r.shown = append(r.shown, err.Error()+"\nfaults  "+r.w.ledger.now())
 	}
 }
@@ -124,7 +134,7 @@ func (r *report) crashed(c *child, err error) {
 func (r *report) tooMany() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.violations >= violationsMax
+	return len(r.shown) >= violationsMax
 }
 
 // live writes a line a second, and calls enough once there are violations
@@ -166,7 +176,7 @@ type Summary struct {
 	ReceiptP99  float64        `json:"receipt_ms_p99"`
 	Faults      map[string]int `json:"faults"`
 	Violations  int            `json:"violations"`
-	Shown       []string       `json:"shown"` // the first of those
+	Shown       []string       `json:"shown"` // the first of those, one of each kind
 	Replay      string         `json:"replay"`
 }
 

@@ -62,6 +62,8 @@ func TestCause(t *testing.T) {
 		faults  []fault
 		want    string
 	}{
+		{brokenBody, "replaced", nil, "replaced between two blocks"},
+		{refusal, "replaced", nil, ""},
 		{noAnswer, "", nil, ""},
 		{noAnswer, "", []fault{{kind: killed, node: "ams"}}, "ams killed"},
 		{noAnswer, "", []fault{{kind: killed, node: "iad"}, {kind: killed, node: "shield-1"}, {kind: originBad}}, ""},
@@ -90,7 +92,7 @@ func TestCause(t *testing.T) {
 		for _, f := range row.faults {
 			w.ledger.begin(f)
 		}
-		if got := w.cause(failed{pop: "ams", failure: row.failure, from: began, to: time.Now()}); got != row.want {
+		if got := w.cause(failed{pop: "ams", failure: row.failure, from: began, to: time.Now(), replaced: row.lagging == "replaced"}); got != row.want {
 			t.Errorf("%s during %v: %q; want %q", row.failure, row.faults, got, row.want)
 		}
 	}

@@ -276,6 +276,8 @@ func FromCacheStatus(lines []string) Answer {
 // Violation is a promise that was broken, with what shows it.
 type Violation struct {
 	Lines []string
+	// Same is equal in violations that come of one mistake, as far as can be told.
+	Same string
 }
 
 // Error gives the lines, one below the other.
@@ -284,7 +286,7 @@ func (v *Violation) Error() string { return strings.Join(v.Lines, "\n") }
 const clock = "15:04:05.000"
 
 func (r *Read) violation(a Answer, now time.Time, what string, f floor) error {
-	v := &Violation{Lines: []string{
+	v := &Violation{Same: fmt.Sprint(r.node, " ", r.path, " ", a.Values[0], " ", f.value), Lines: []string{
 		fmt.Sprintf("%s: %s got %s", r.node, r.path, what),
 		fmt.Sprintf("read    %s, from %s to %s: %s", r.what, r.began.Format(clock), now.Format(clock), a.Note),
 	}}
