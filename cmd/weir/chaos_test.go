@@ -26,7 +26,7 @@ func TestChaos(t *testing.T) {
 		t.Skip("half a minute")
 	}
 	var out, live bytes.Buffer
-	command := weirCommand(t.Context(), "lab", "--chaos", "--chaos-for", "12s", "--seed", "3", "--json")
+	command := weirCommand(t.Context(), "lab", "--chaos", "--chaos-for", "12s", "--seed", "3", "--json", "--state", t.TempDir())
 	command.Stdout, command.Stderr = &out, &live
 	err := command.Run()
 	var s chaos.Summary

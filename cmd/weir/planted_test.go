@@ -43,7 +43,7 @@ func TestPlantedChaos(t *testing.T) {
 // found runs a chaos until it has found something or its time is over.
 func found(t *testing.T, seed int, most time.Duration, env ...string) (after string, said string) {
 	t.Helper()
-	command := weirCommand(t.Context(), "lab", "--chaos", "--chaos-for", most.String(), "--seed", fmt.Sprint(seed))
+	command := weirCommand(t.Context(), "lab", "--chaos", "--chaos-for", most.String(), "--seed", fmt.Sprint(seed), "--state", t.TempDir())
 	command.Env = append(command.Env, env...)
 	var out bytes.Buffer
 	command.Stdout = &out

@@ -28,6 +28,8 @@ const (
 	readTimeout = 20 * time.Second
 	// readPause is between two reads of one reader, at most.
 	readPause = 40 * time.Millisecond
+	// bodyBytesMax is more than any content has.
+	bodyBytesMax = 4 << 20
 	// failedPause is after a read that got nothing, so that a PoP that is away does
 	// not make up most of what is counted.
 	failedPause = 200 * time.Millisecond
@@ -159,7 +161,7 @@ func (r *reader) exchange(request *http.Request, c *content) (x exchanged) {
 	x.status = response.StatusCode
 	lines := response.Header.Values("Cache-Status")
 	x.answer, x.outcome = history.FromCacheStatus(lines), outcomeOf(lines)
-	body, err := io.ReadAll(response.Body)
+	body, err := io.ReadAll(io.LimitReader(response.Body, bodyBytesMax))
 	switch {
 	case x.status >= http.StatusInternalServerError:
 		x.failure, x.why = refusal, response.Header.Get("Proxy-Status")
@@ -226,5 +228,5 @@ func gunzip(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(z)
+	return io.ReadAll(io.LimitReader(z, bodyBytesMax))
 }
