@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"weir/cache/rfc9110"
 	"weir/cache/rfc9111"
@@ -263,7 +262,7 @@ func (t *transaction) wholeOf(s *sparse, r *representation) {
 		return
 	}
 	ask := &transaction{
-		e: t.e, ctx: t.ctx, req: t.req, now: time.Now(), primary: s.primary, list: s.list,
+		e: t.e, ctx: t.ctx, req: t.req, now: t.e.now(), primary: s.primary, list: s.list,
 		key: s.at, landed: t.e.landedShard(s.at).Load(), ans: t.ans, fresh: true,
 	}
 	if !r.need {

@@ -126,8 +126,28 @@ type Options struct {
 	// VariantsMax bounds the variants of a key that are stored; one more takes
 	// the place of the oldest. Default 64.
 	VariantsMax int
+	// Skew says by how much the node's clock is wrong now, for simulations: dates
+	// and ages follow it. How long the purges are trusted does not, since that is
+	// measured by the time that passes, which nobody sets. Default nil: it is right.
+	Skew func() time.Duration
 	// Log receives what went wrong behind a request. Default: discard.
 	Log *slog.Logger
+}
+
+// now is what the node's clock says.
+func (o *Options) now() time.Time {
+	if o.Skew == nil {
+		return time.Now()
+	}
+	return time.Now().Add(o.Skew())
+}
+
+// trusted says whether the purges may be relied on at a moment of now.
+func (o *Options) trusted(now time.Time) bool {
+	if o.Skew != nil {
+		now = now.Add(-o.Skew())
+	}
+	return o.Purges.Trusted(now)
 }
 
 func (o Options) withDefaults() (Options, error) {

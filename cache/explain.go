@@ -144,14 +144,14 @@ type explaining struct {
 // fill started, and no purge remembered as checked.
 func (e *Engine) Explain(req *Request) Explanation {
 	x := &explaining{
-		e: e, req: req, now: time.Now(), absent: ReasonAbsent,
+		e: e, req: req, now: e.now(), absent: ReasonAbsent,
 		directives: rfc9111.RequestDirectives(req.Fields, req.Site.Policy),
 	}
 	// Before the store, as in lookup.
 	var applied uint64
 	x.epoch, applied = e.Purges.Position()
 	x.out.Site = req.Site.Name
-	x.out.Applied, x.out.Trusted = Version(x.epoch, applied), e.Purges.Trusted(x.now)
+	x.out.Applied, x.out.Trusted = Version(x.epoch, applied), e.trusted(x.now)
 	x.lookup()
 	x.out.Key, x.out.KeyText = x.key.String(), x.primary
 	if x.object != nil {

@@ -150,7 +150,7 @@ func (e *Engine) newFill(t *transaction) *fill {
 	epoch, applied := e.Purges.Position()
 	f := &fill{
 		e: e, req: t.req, primary: t.primary, key: t.key, list: t.list, portion: t.portion,
-		epoch: epoch, stamp: applied, grouped: e.groups.stamp(), began: time.Now(), cancel: cancel,
+		epoch: epoch, stamp: applied, grouped: e.groups.stamp(), began: e.now(), cancel: cancel,
 		beside: t.object != nil || t.fresh, ready: make(chan struct{}),
 	}
 	f.out = t.req.Forward.Fill(ctx)
@@ -256,7 +256,7 @@ func (f *fill) settled() {
 // relay is what becomes of a fill whose store takes no more: others do not wait
 // for it.
 func (f *fill) relay() {
-	f.e.unshared.add(f.key, time.Now(), refusal{why: ReasonTooLarge, verdict: f.verdict})
+	f.e.unshared.add(f.key, f.e.now(), refusal{why: ReasonTooLarge, verdict: f.verdict})
 	f.settled()
 }
 
@@ -283,7 +283,7 @@ func (f *fill) run() {
 	defer age.Stop()
 	defer stall.Stop()
 
-	asked := time.Now()
+	asked := f.e.now()
 	response, err := f.ask()
 	f.settle(asked, response, err)
 	if f.stream == nil {

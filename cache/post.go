@@ -22,7 +22,7 @@ type unsafeFill struct {
 
 func (e *Engine) beforePost() unsafeFill {
 	epoch, applied := e.Purges.Position()
-	return unsafeFill{epoch: epoch, stamp: applied, group: e.groups.stamp(), asked: time.Now()}
+	return unsafeFill{epoch: epoch, stamp: applied, group: e.groups.stamp(), asked: e.now()}
 }
 
 // keep stores the response to a POST for later requests of GET, while it goes
@@ -45,7 +45,7 @@ func (t *transaction) keep(before unsafeFill, out *http.Request, response *http.
 	if !t.e.beginKept(f) {
 		return
 	}
-	arrived := time.Now()
+	arrived := t.e.now()
 	m := f.newMeta(response.StatusCode, rfc9111.StoredFields(response.Header),
 		rfc9111.NewStored(response.StatusCode, response.Header, before.asked, arrived, t.req.Site.Policy), response)
 	why := f.store(m, response)

@@ -65,7 +65,7 @@ type transaction struct {
 // could be found, its Err says why. ctx bounds the request, not the fill that
 // it may start.
 func (e *Engine) Serve(ctx context.Context, req *Request) *Answer {
-	t := &transaction{e: e, ctx: ctx, req: req, now: time.Now(), ans: &Answer{Reason: ReasonAbsent, engine: e, request: req}}
+	t := &transaction{e: e, ctx: ctx, req: req, now: e.now(), ans: &Answer{Reason: ReasonAbsent, engine: e, request: req}}
 	t.ans.Now = t.now
 	for s := stepStart; s != stepDone; {
 		switch s {
@@ -97,7 +97,7 @@ func (t *transaction) start() step {
 	if t.req.Bypass {
 		return t.passBecause(ReasonBypass)
 	}
-	if t.e.RefuseUntrusted && !t.e.Purges.Trusted(t.now) {
+	if t.e.RefuseUntrusted && !t.e.trusted(t.now) {
 		t.ans.Reason = ReasonUntrusted
 		t.err = &UpstreamError{Status: http.StatusServiceUnavailable, Err: errUntrusted}
 		return t.fail()
@@ -113,7 +113,7 @@ func (t *transaction) start() step {
 // and stepCollapse comes back here instead of fetching a second time.
 func (t *transaction) lookup() step {
 	t.drop()
-	t.now = time.Now()
+	t.now = t.e.now()
 	t.ans.Now = t.now
 	t.list, t.soft, t.portion, t.fresh, t.invalid = nil, false, nil, false, false
 	// Before the store: an object found after the node went over to another
@@ -240,7 +240,7 @@ func (t *transaction) purged() (hard, soft bool) {
 // reuse is what a stored object is good for at now. On a node that does not
 // trust its view of the log it has to be validated (promise P4).
 func (e *Engine) reuse(m *storage.Meta, req *Request, d rfc9111.Directives, now time.Time, soft bool) rfc9111.Reuse {
-	if !e.Purges.Trusted(now) {
+	if !e.trusted(now) {
 		return rfc9111.Revalidate
 	}
 	d = m.Stored.SpareImmutable(now, d, func() http.Header { return rfc9111.ParseFields(m.Header) }, req.Site.Policy)
@@ -326,7 +326,7 @@ func (t *transaction) wait() step {
 		}
 		return t.passBecause(ReasonWait)
 	}
-	t.now = time.Now()
+	t.now = t.e.now()
 	t.ans.Now = t.now
 	t.ans.Collapsed = !t.owner
 	t.ans.FwdStatus = t.fill.status

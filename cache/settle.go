@@ -15,7 +15,7 @@ import (
 
 // settle decides what the response is and sets the fields below ready.
 func (f *fill) settle(asked time.Time, response *http.Response, err error) {
-	arrived := time.Now()
+	arrived := f.e.now()
 	if err != nil {
 		f.err = classify(err)
 		return

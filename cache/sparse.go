@@ -217,7 +217,7 @@ func (s *sparse) writeBlock(ctx context.Context, w io.Writer, at, end int64) (in
 func (s *sparse) ask(at int64) *transaction {
 	portion := s.blockPortion(at)
 	return &transaction{
-		e: s.e, req: s.req, now: time.Now(), primary: s.primary, list: s.list,
+		e: s.e, req: s.req, now: s.e.now(), primary: s.primary, list: s.list,
 		key: s.keyOf(portion.want), landed: s.landed, portion: portion, fresh: true,
 	}
 }

@@ -7,8 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"weir/cache"
 )
 
 // silent is the error of an attempt at a shield that is not there any more.
@@ -30,8 +34,8 @@ type attempt struct {
 }
 
 // run sends the request. The context that it goes out with ends early only if
-// the shield turns out to be gone before the header; it lives as long as the
-// request's own, which the body needs.
+// the shield turns out to be gone; otherwise it lives as long as the request's own,
+// which the body needs.
 func (a *attempt) run() (*http.Response, error) {
 	ctx, giveUp := context.WithCancelCause(a.request.Context())
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -45,12 +49,13 @@ func (a *attempt) run() (*http.Response, error) {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		a.watch(watching, giveUp)
+		a.watch(watching, giveUp, func() bool { return true })
 	}()
 	response, err := a.client.send(a.peer, out)
 	stop()
 	<-watched
 	if err == nil {
+		a.watchBody(ctx, giveUp, response)
 		return response, nil
 	}
 	giveUp(nil)
@@ -63,8 +68,9 @@ func (a *attempt) run() (*http.Response, error) {
 	return nil, err
 }
 
-// watch gives the attempt up once the shield is not there any more.
-func (a *attempt) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
+// watch gives the attempt up once the shield, while it is silent, is not there any
+// more.
+func (a *attempt) watch(ctx context.Context, giveUp context.CancelCauseFunc, silence func() bool) {
 	tick := time.NewTicker(silenceMax)
 	defer tick.Stop()
 	for {
@@ -73,7 +79,7 @@ func (a *attempt) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
 			return
 		case <-tick.C:
 		}
-		if !a.client.there(ctx, a.peer) {
+		if silence() && !a.client.there(ctx, a.peer) {
 			a.gone.Store(true)
 			a.client.fail(a.peer)
 			giveUp(silent{})
@@ -91,14 +97,33 @@ func (a *attempt) elsewhere(err error) bool {
 	if !a.reached.Load() {
 		return true
 	}
-	safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-	if !safe || r.Body != nil && r.Body != http.NoBody || len(r.Header["Upgrade"]) > 0 {
+	if !a.repeatable() {
 		return false
 	}
 	// What waited for the header in vain waited for an origin: the shield is
 	// there, or the attempt would have been given up.
 	var late net.Error
 	return a.gone.Load() || !errors.As(err, &late) || !late.Timeout()
+}
+
+// repeatable says whether it does no harm to send the request twice.
+func (a *attempt) repeatable() bool {
+	r := a.request
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+	return safe && (r.Body == nil || r.Body == http.NoBody) && len(r.Header["Upgrade"]) == 0
+}
+
+// refuses says whether the answer is that of a shield which has lost the purge log
+// and is told to refuse then (Options.RefuseUntrusted of the engine): another may have
+// it, and the origin has not been asked. Only the shield's own member of Cache-Status
+// counts, which is the last.
+func refuses(response *http.Response) bool {
+	if response.StatusCode != http.StatusServiceUnavailable {
+		return false
+	}
+	status := strings.Join(response.Header.Values("Cache-Status"), ", ")
+	own := status[strings.LastIndex(status, ", ")+1:]
+	return slices.Contains(strings.Split(own, ";"), "detail="+cache.ReasonUntrusted.String())
 }
 
 // heldBody stays open for the next shield where no connection took it.

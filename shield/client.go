@@ -136,18 +136,31 @@ const attemptsMax = 3
 // RoundTrip sends the request to the shield that owns its key. If that one is
 // gone, the next ones are asked, attemptsMax in all: with any request that has not
 // reached it, and with a safe one without a body that may have. A shield that is
-// there and takes long, or answers with an error, has given the answer.
+// there and takes long, or answers with an error, has given the answer, save one that
+// refuses since it has lost the purge log: its answer is given if no other has one.
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(c.peers) == 1 {
 		return c.send(c.peers[0], r)
 	}
 	var errs []error
+	var refused *http.Response
 	taken := false // the body is the transport's, which closes it
 	order := c.order(keyOf(r))
 	for _, p := range order[:min(len(order), attemptsMax)] {
 		a := &attempt{client: c, peer: p, request: r}
 		response, err := a.run()
+		if err == nil && refuses(response) && a.repeatable() {
+			c.fail(p)
+			refused, response = response, refused
+			if response != nil {
+				_ = response.Body.Close()
+			}
+			continue
+		}
 		if err == nil {
+			if refused != nil {
+				_ = refused.Body.Close()
+			}
 			return response, nil
 		}
 		taken = a.reached.Load()
@@ -155,8 +168,11 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 			break
 		}
 	}
-	if r.Body != nil && !taken {
+	if r.Body != nil && !taken && refused == nil {
 		_ = r.Body.Close()
+	}
+	if refused != nil {
+		return refused, nil
 	}
 	return nil, errors.Join(errs...)
 }

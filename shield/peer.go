@@ -100,11 +100,13 @@ func (c *Client) revive(p *peer, wait time.Duration) {
 	c.mu.Unlock()
 }
 
-// probe asks the shield's health and gives the status, 0 for no answer.
+// probe asks whether the shield can answer edges, and gives the status, 0 for no
+// answer. A disk that is out of service is no reason not to ask it: it serves from
+// memory and the origin.
 func (c *Client) probe(ctx context.Context, p *peer) int {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.JoinPath("healthz").String(), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.JoinPath("readyz").String(), nil)
 	if err != nil {
 		return 0
 	}

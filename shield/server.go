@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -33,7 +34,8 @@ type ServerOptions struct {
 	// Token is the tiers' shared secret.
 	Token  string
 	Purges Purges
-	// Admin answers whoever shows no token: /healthz and /metrics.
+	// Admin answers whoever shows no token: /healthz and /metrics, and /readyz, by
+	// which edges know whether this node can answer them.
 	Admin http.Handler
 	// CatchUp bounds how long an edge that is ahead waits for this node to
 	// catch up before it is answered past the store. Default 2 s.
@@ -105,11 +107,14 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
+// adminPaths are what a stranger may see.
+var adminPaths = []string{"/healthz", "/readyz", "/metrics"}
+
 // ServeHTTP answers an edge, or lets a stranger see the node's health only.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token := r.Header.Get(tokenField)
 	switch {
-	case token == "" && s.o.Admin != nil && (r.URL.Path == "/healthz" || r.URL.Path == "/metrics"):
+	case token == "" && s.o.Admin != nil && slices.Contains(adminPaths, r.URL.Path):
 		s.o.Admin.ServeHTTP(w, r)
 	case subtle.ConstantTimeCompare([]byte(token), []byte(s.o.Token)) != 1:
 		http.Error(w, "This is a shield: it answers edges that show the tier token.", http.StatusForbidden)

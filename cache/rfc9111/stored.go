@@ -62,4 +62,16 @@ func (s *Stored) Age(now time.Time) time.Duration {
 
 // TTL is how long the response stays fresh after now; zero or negative once
 // stale (a response is fresh while its lifetime exceeds its age, section 4.2).
-func (s *Stored) TTL(now time.Time) time.Duration { return s.Lifetime - s.Age(now) }
+// It is at most zero for a response that came later than now: the clock has been
+// set back since, and nobody knows how old the response is.
+func (s *Stored) TTL(now time.Time) time.Duration {
+	ttl := s.Lifetime - s.Age(now)
+	if s.ResponseTime.Sub(now) > setBackMin {
+		return min(ttl, 0)
+	}
+	return ttl
+}
+
+// setBackMin is more than what lies between a request's moment and that of a
+// response which is stored while it is answered.
+const setBackMin = time.Second

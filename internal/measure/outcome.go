@@ -40,6 +40,10 @@ func (o outcome) String() string {
 	return text
 }
 
+// Outcome says how a request ended in the PoP that answered with these lines of
+// Cache-Status, like "hit memory".
+func Outcome(lines []string) string { return outcomeOf(lines).String() }
+
 // outcomeOf reads a Cache-Status field. The last member is that of the cache
 // nearest to the client, which is the PoP (RFC 9211 section 2).
 func outcomeOf(lines []string) outcome {

@@ -256,7 +256,7 @@ func (t *tier) publish() {
 			}
 			return 0
 		})
-	t.telemetry.Check("purges", t.follower.Healthy)
+	t.telemetry.Ready("purges", t.follower.Healthy)
 }
 
 // answering tells control what this node knows of a URL (weir explain).

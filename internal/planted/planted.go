@@ -1,5 +1,5 @@
 // Package planted has bugs that are put into the code on purpose, to show that
-// the simulation finds them: each breaks one of the promises about purges in the
+// the simulation and the chaos find them: each breaks one of the promises about purges in the
 // way in which other caches have broken it. They are there only in a build with
 // the tag "planted", and only the one that WEIR_PLANTED names. In every other
 // build In is false for the compiler, and nothing of them is left.

@@ -16,12 +16,15 @@ type generated struct {
 	rand  *rand.Rand
 	steps []step
 
+	jumps   bool // clocks are set while the script runs
 	serves  bool // nodes that are cut off from the log go on serving
 	shields []string
 	value   map[string]int // what each path of the origin says now
-	reads   int
-	pending []string // reads that are on their way
-	broken  map[string]string
+	// lifetime is that of what each path says.
+	lifetime map[string]time.Duration
+	reads    int
+	pending  []string // reads that are on their way
+	broken   map[string]string
 }
 
 // step is one command, and what the history has to know of it.
@@ -31,10 +34,19 @@ type step struct {
 
 	purge *purgeStep
 	read  *readStep
+	write *writeStep
+}
+
+// writeStep is what the origin says of a path from now on, and for how long.
+type writeStep struct {
+	path     string
+	value    int
+	lifetime time.Duration
 }
 
 // purgeStep is a purge: what it covers, and what the origin said by then.
 type purgeStep struct {
+	what   string // the command
 	soft   bool
 	values map[string]int
 }
@@ -51,7 +63,6 @@ type readStep struct {
 const (
 	simulatedMaxLag   = 10 * time.Second
 	simulatedLateness = 3 * time.Second // of deliveries, at most
-	simulatedSlack    = 2 * time.Second
 	simulatedSteps    = 60
 )
 
@@ -64,12 +75,13 @@ var (
 
 // generate draws a script.
 func generate(seed uint64) *generated {
-	g := &generated{rand: rand.New(rand.NewPCG(seed, 1)), value: make(map[string]int), broken: make(map[string]string)}
+	g := &generated{rand: rand.New(rand.NewPCG(seed, 1)), value: make(map[string]int), lifetime: make(map[string]time.Duration), broken: make(map[string]string)}
 	lagging := pick(g, "revalidate", "revalidate", "serve", "refuse")
 	g.serves = lagging == "serve"
 	g.shields = pick(g, simulatedShields[:1], simulatedShields)
 	g.add("cluster shields=(%s) pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d", strings.Join(g.shields, ","), simulatedMaxLag, lagging,
 		pick(g, 0*time.Second, 20*time.Second), pick(g, 0*time.Second, time.Minute), pick(g, 16, 32))
+	g.skew()
 	for _, path := range simulatedPaths {
 		g.write(path)
 	}
@@ -104,7 +116,9 @@ func (g *generated) add(format string, args ...any) *step {
 
 // any adds what comes next.
 func (g *generated) any() {
-	switch n := g.rand.IntN(20); {
+	switch n := g.rand.IntN(21); {
+	case n == 20:
+		g.linger(pick(g, simulatedPaths...))
 	case n < 3:
 		g.write(pick(g, simulatedPaths...))
 	case n < 6:
@@ -125,6 +139,21 @@ func (g *generated) any() {
 	}
 }
 
+// skew makes some nodes' clocks wrong: from the start, which nothing may depend on,
+// or again and again while the script runs, on which lifetimes do depend.
+func (g *generated) skew() {
+	g.jumps = g.chance(4)
+	for _, node := range slices.Concat(g.shields, simulatedPoPs) {
+		if g.chance(2) {
+			g.clock(node)
+		}
+	}
+}
+
+func (g *generated) clock(node string) {
+	g.add("clock %s by=%v", node, time.Duration(g.rand.Int64N(int64(20*time.Minute/time.Second))-600)*time.Second)
+}
+
 // write gives a path of the origin its next value, and the origin some manner
 // of telling it.
 func (g *generated) write(path string) {
@@ -141,7 +170,13 @@ func (g *generated) write(path string) {
 			line += " " + pick(g, manner.words...)
 		}
 	}
-	fields := []string{"Surrogate-Key: " + simulatedTags[path], "Cache-Control: " + pick(g, "max-age=60", "max-age=600", "max-age=600", "no-cache", "max-age=5")}
+	w := &writeStep{path, g.value[path], pick(g, time.Minute, 10*time.Minute, 10*time.Minute, 0, 5*time.Second)}
+	g.lifetime[path] = w.lifetime
+	control := fmt.Sprintf("max-age=%d", w.lifetime/time.Second)
+	if w.lifetime == 0 {
+		control = "no-cache"
+	}
+	fields := []string{"Surrogate-Key: " + simulatedTags[path], "Cache-Control: " + control}
 	if !g.chance(6) {
 		fields = append(fields, fmt.Sprintf("ETag: %q", fmt.Sprint("v", g.value[path])))
 	}
@@ -153,7 +188,8 @@ func (g *generated) write(path string) {
 		fields = append(fields, "Vary: X-Kind")
 	}
 	body := strings.Repeat(fmt.Sprintf("%015d\n", g.value[path]), 4)
-	g.add("%s", line).input = strings.Join(fields, "\n") + "\n\n" + strings.TrimSuffix(body, "\n")
+	s := g.add("%s", line)
+	s.input, s.write = strings.Join(fields, "\n")+"\n\n"+strings.TrimSuffix(body, "\n"), w
 }
 
 // purge covers a path in one of the ways that there are.
@@ -183,7 +219,21 @@ func (g *generated) purge(path string) {
 	if p.soft {
 		line += " mode=soft"
 	}
+	p.what = line
 	g.add("%s wait=2s", line).purge = p
+}
+
+// linger has the origin replace what the shield has, and a PoP take the old content
+// from there when most of its lifetime is over: soon afterwards, all is.
+func (g *generated) linger(path string) {
+	lifetime := g.lifetime[path]
+	g.readAt(pick(g, simulatedPoPs...), path)
+	g.write(path)
+	pop := pick(g, simulatedPoPs...)
+	g.add("sleep %v", lifetime*8/10)
+	g.readAt(pop, path)
+	g.add("sleep %v", lifetime*7/10)
+	g.readAt(pop, path)
 }
 
 // ambush takes a node down the moment after it has confirmed a purge, and brings
@@ -235,7 +285,11 @@ func (g *generated) end(i int) {
 // trouble breaks something, or mends what was broken before.
 func (g *generated) trouble() {
 	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
-	switch g.rand.IntN(9) {
+	switch g.rand.IntN(10) {
+	case 9:
+		if g.jumps {
+			g.clock(node)
+		}
 	case 0, 1:
 		g.toggle("cut "+node, "heal "+node)
 	case 2:

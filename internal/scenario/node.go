@@ -44,6 +44,7 @@ type node struct {
 	lives   int    // directories used so far: a crash begins a new one
 	link    *memlog.Link
 	observe atomic.Pointer[func(purge.Announcement)]
+	skew    atomic.Int64 // by how much its clock is wrong, a time.Duration
 	running *running
 }
 
@@ -90,7 +91,7 @@ func (n *node) start() error {
 	}
 	r.engine, err = cache.New(cache.Options{
 		Node: n.name, Store: r.store, Purges: r.index, BlockBytes: n.cluster.block, FillTimeout: n.cluster.fillTimeout,
-		RefuseUntrusted: n.cluster.cutOff == "refuse",
+		RefuseUntrusted: n.cluster.cutOff == "refuse", Skew: func() time.Duration { return time.Duration(n.skew.Load()) },
 	})
 	if err != nil {
 		return err
@@ -160,7 +161,7 @@ func (n *node) serve() error {
 	return nil
 }
 
-// health answers /healthz as a node does as far as purges go.
+// health answers /readyz as a node does.
 func (n *node) health() http.Handler {
 	index := n.running.index
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

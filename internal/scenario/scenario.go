@@ -39,6 +39,7 @@
 //	                        making it; input is header lines
 //	applied                 the purge version of each node
 //	stored                  how many objects each node's store has
+//	clock NODE by=D         its clock is wrong by so much from now on
 //	cut NODE, heal NODE     its way to the purge log; lag NODE by=D
 //	scramble NODE n=N       its next deliveries come twice or in the wrong order
 //	log down|up|replace|trim first=N
@@ -167,7 +168,7 @@ func (s *script) command(name string, a *args) (string, error) {
 		return s.log(a)
 	case "down", "up":
 		return s.reach(a, name == "down")
-	case "cut", "heal", "lag", "scramble", "restart", "crash":
+	case "clock", "cut", "heal", "lag", "scramble", "restart", "crash":
 		return s.nodeCommand(name, a)
 	}
 	return "", fmt.Errorf("no such command; the package comment lists them")
@@ -207,6 +208,8 @@ func (s *script) nodeCommand(name string, a *args) (string, error) {
 		return "", fmt.Errorf("no node %q", word)
 	}
 	switch name {
+	case "clock":
+		n.skew.Store(int64(a.duration("by")))
 	case "cut", "heal":
 		n.link.Partition(name == "cut")
 	case "lag":

@@ -29,7 +29,7 @@ func simulate(t *testing.T, g *generated) (broken error) {
 				t.Error(err)
 			}
 		}()
-		h := newHistory(g.serves)
+		h := observe(g)
 		for i := range g.steps {
 			if broken = s.step(t, h, &g.steps[i]); broken != nil {
 				broken = fmt.Errorf("step %d, %q: %w", i+1, g.steps[i].line, broken)
@@ -41,7 +41,7 @@ func simulate(t *testing.T, g *generated) (broken error) {
 }
 
 // step plays one command and tells the history of it.
-func (s *script) step(t *testing.T, h *history, now *step) error {
+func (s *script) step(t *testing.T, h *observed, now *step) error {
 	d := &datadriven.TestData{Input: now.input}
 	var err error
 	if d.Cmd, d.CmdArgs, err = datadriven.ParseLine(now.line); err != nil {
@@ -60,8 +60,10 @@ func (s *script) step(t *testing.T, h *history, now *step) error {
 	switch {
 	case x != nil:
 		return h.ends(r.name, x)
+	case now.write != nil:
+		h.written(now.write, time.Now())
 	case now.purge != nil:
-		h.purged(now.purge, answer, time.Now())
+		return h.purged(now.purge, answer, time.Now())
 	}
 	return nil
 }

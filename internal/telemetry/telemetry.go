@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -34,6 +35,7 @@ type Telemetry struct {
 	// mu guards checks and details.
 	mu      sync.Mutex
 	checks  map[string]func() error
+	ready   []string // the checks without which the node is not to be asked
 	details map[string]func() any
 }
 
@@ -97,6 +99,15 @@ func (t *Telemetry) Check(name string, check func() error) {
 	t.checks[name] = check
 }
 
+// Ready is Check for a condition without which the node is not to be asked:
+// /readyz answers for those alone.
+func (t *Telemetry) Ready(name string, check func() error) {
+	t.Check(name, check)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ready = append(t.ready, name)
+}
+
 // Detail adds what /healthz says besides, under a name of its own: what tell gives
 // is written as JSON, and changes no status.
 func (t *Telemetry) Detail(name string, tell func() any) {
@@ -131,12 +142,31 @@ func (t *Telemetry) Observe(a *httpcache.Access) {
 	t.log.LogAttrs(context.Background(), slog.LevelInfo, "access", line...)
 }
 
-// Handler answers /healthz and /metrics.
+// Handler answers /healthz, /readyz and /metrics.
 func (t *Telemetry) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", t.healthz)
+	mux.HandleFunc("GET /readyz", t.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return mux
+}
+
+// readyz answers 200 or 503, and why.
+func (t *Telemetry) readyz(w http.ResponseWriter, _ *http.Request) {
+	t.mu.Lock()
+	checks := make([]func() error, 0, len(t.ready))
+	for _, name := range t.ready {
+		checks = append(checks, t.checks[name])
+	}
+	t.mu.Unlock()
+	w.Header().Set("Cache-Control", "no-store")
+	for _, check := range checks {
+		if err := check(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+	}
+	_, _ = io.WriteString(w, "ready\n")
 }
 
 // healthz answers 200 while every check is well, 503 otherwise, and names each.

@@ -29,6 +29,27 @@ func TestHealthz(t *testing.T) {
 	}
 }
 
+// A node can be asked although something of it is out of order: /readyz has its own
+// conditions.
+func TestReadyz(t *testing.T) {
+	n := New("n", slog.New(slog.DiscardHandler), true)
+	var behind error
+	n.Check("disk", func() error { return errors.New("no space") })
+	n.Ready("purges", func() error { return behind })
+	ask := func(path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		n.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w
+	}
+	if well, ready := ask("/healthz"), ask("/readyz"); well.Code != 503 || ready.Code != 200 {
+		t.Errorf("a bad disk: /healthz %d, /readyz %d; want 503, 200", well.Code, ready.Code)
+	}
+	behind = errors.New("catching up")
+	if well, ready := ask("/healthz"), ask("/readyz"); !strings.Contains(well.Body.String(), "catching up") || ready.Code != 503 || !strings.Contains(ready.Body.String(), "catching up") {
+		t.Errorf("behind: /healthz %s, /readyz %d %s", well.Body, ready.Code, ready.Body)
+	}
+}
+
 // An internal interface has access lines and counts, and can still be flushed.
 func TestInternal(t *testing.T) {
 	var lines bytes.Buffer

@@ -71,15 +71,7 @@ func startCluster(t testing.TB) *cluster {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("nats-%d", i+1), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			Username: clusterUser, Password: testToken, TLSConfig: served, TLSTimeout: 5,
-			MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), SyncAlways: true,
-			JetStreamMaxStore: 2 << 30, JetStreamMaxMemory: 64 << 20,
-			Cluster: server.ClusterOpts{Name: "weir", Host: "127.0.0.1", Port: port},
-			Routes:  routes,
-		})
+		s, err := server.NewServer(clusterServer(fmt.Sprintf("nats-%d", i+1), t.TempDir(), routes, port, served))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,6 +91,19 @@ func startCluster(t testing.TB) *cluster {
 		}
 	}
 	return c
+}
+
+// clusterServer is one of the servers, on a port that is free.
+func clusterServer(name, dir string, routes []*url.URL, routePort int, served *tls.Config) *server.Options {
+	return &server.Options{
+		ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		Username: clusterUser, Password: testToken, TLSConfig: served, TLSTimeout: 5,
+		MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: dir, SyncAlways: true,
+		JetStreamMaxStore: 2 << 30, JetStreamMaxMemory: 64 << 20,
+		Cluster: server.ClusterOpts{Name: "weir", Host: "127.0.0.1", Port: routePort},
+		Routes:  routes,
+	}
 }
 
 // freeRoutes are addresses for servers of a cluster, which have to know each

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(controlDirEnv); dir != "" {
 		os.Exit(runControl(dir))
 	}
+	if text := os.Getenv(natsServerEnv); text != "" {
+		os.Exit(runNATSServer(text))
+	}
 	goleak.VerifyTestMain(m)
 }
 
