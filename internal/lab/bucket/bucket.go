@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/internal/sitefiles"
+	"weir/origin/release"
 )
 
 const (
@@ -96,6 +97,24 @@ func Exists(ctx context.Context, opts Options) (bool, error) {
 		return false, fmt.Errorf("look for %v: %w", opts.S3, err)
 	}
 	return exists, nil
+}
+
+// HasReleases says whether weir deploy has filled the bucket: then that is what
+// is served. A bucket that is not there has none.
+func HasReleases(ctx context.Context, opts Options) (bool, error) {
+	s, err := newSyncer(opts)
+	if err != nil {
+		return false, fmt.Errorf("look for releases in %v: %w", opts.S3, err)
+	}
+	defer s.close()
+	_, err = s.client.StatObject(ctx, s.opts.S3.Bucket, s.prefix+release.PointerKey, minio.StatObjectOptions{})
+	if status := minio.ToErrorResponse(err).StatusCode; status == http.StatusNotFound || status == http.StatusForbidden {
+		return false, nil // Stores may say Forbidden of what is not there; the next request tells.
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for releases in %v: %w", opts.S3, err)
+	}
+	return true, nil
 }
 
 type syncer struct {
