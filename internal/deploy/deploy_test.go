@@ -212,7 +212,7 @@ func testUploadsResume(t *testing.T, keys bucket.S3URL) {
 	}
 	failing := &wire{before: func(number int, r *http.Request) error {
 		if r.URL.Query().Get("partNumber") == "3" {
-			return &http.ProtocolError{ErrorString: "the line is cut"}
+			return errCut
 		}
 		return count(number, r)
 	}}

@@ -372,3 +372,5 @@ func over(wire *wire) func(*Options) {
 }
 
 var errKilled = errors.New("killed")
+
+var errCut = errors.New("the line is cut")
