@@ -34,6 +34,7 @@ type pointerView struct {
 }
 
 // reading is one reading of the pointer and its manifest, for all who wait.
+// Whoever asked for news alone gets it alone.
 type reading struct {
 	done chan struct{}
 	view *pointerView
@@ -55,9 +56,12 @@ type pointerReader struct {
 	// mu guards what follows.
 	mu     sync.Mutex
 	closed bool
-	known  *pointerView
-	next   *reading // has not begun
-	runs   bool
+	// adopted is what requests are answered by for as long as it is usable;
+	// newest is what was read last, which may be another release.
+	adopted *pointerView
+	newest  *pointerView
+	next    *reading // has not begun
+	runs    bool
 }
 
 func (p *pointerReader) start(s3 *S3, o ReleasesOptions) {
@@ -92,8 +96,8 @@ func (p *pointerReader) view(ctx context.Context, fresh bool) (v *pointerView, w
 func (p *pointerReader) enter(fresh bool) (*reading, *pointerView, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !fresh && p.usable(p.known) {
-		return nil, p.known, nil
+	if !fresh && p.usable(p.adopted) {
+		return nil, p.adopted, nil
 	}
 	if p.closed {
 		return nil, nil, errReaderClosed
@@ -123,7 +127,7 @@ func (p *pointerReader) usable(v *pointerView) bool {
 func (p *pointerReader) run() {
 	for {
 		p.mu.Lock()
-		r, known := p.next, p.known
+		r, newest := p.next, p.newest
 		p.next = nil
 		if r == nil {
 			p.runs = false
@@ -132,13 +136,23 @@ func (p *pointerReader) run() {
 		}
 		p.mu.Unlock()
 
-		r.view, r.err = p.read(known)
+		r.view, r.err = p.read(newest)
 		if r.err == nil {
-			p.mu.Lock()
-			p.known = r.view
-			p.mu.Unlock()
+			p.learn(r.view)
 		}
 		close(r.done)
+	}
+}
+
+// learn keeps what was read. It takes the place of what is adopted only if that
+// may not be used any more: a release that is switched to, and whose purge has not
+// come yet, would be answered beside what is stored of the one before.
+func (p *pointerReader) learn(v *pointerView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.newest = v
+	if !p.usable(p.adopted) || p.adopted.sum == v.sum {
+		p.adopted = v
 	}
 }
 

@@ -36,13 +36,14 @@ const freshField = "Weir-Fresh"
 // began, what it has applied now: the fill's stamp is not above that, and what
 // was applied had been accepted.
 //
-// Beyond that, old is better than new. A node that goes on with the old release
-// until it applies the purge of the switch has both at once, and what it had
-// stored fits what it fetches. It looks for a newer pointer in between
+// Beyond that, old is better than new: a node that goes on with the old release
+// until it applies the purge of the switch switches both at once, what it fetches
+// and what it has stored. It takes a newer one without a purge when what it has is
+// older than AgeMax, since a purge may be lost with its log. And it looks for a
+// newer one, for one request alone,
 //   - before it says that there is no such path, or that an object is gone: a
 //     page of the new release may have come by another node;
-//   - when a request asks for what there is now;
-//   - when the pointer is older than AgeMax, since a purge may be lost with its log.
+//   - when the request asks for what there is now.
 type Releases struct {
 	o       ReleasesOptions
 	s3      *S3

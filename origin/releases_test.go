@@ -293,6 +293,29 @@ func TestMissingPathIsLookedForInTheNewestRelease(t *testing.T) {
 	wantBody(t, r, "/app.1.js", 404, "")
 }
 
+// What one request learns of a release whose purge has not come is not for others:
+// it would stand beside what is stored of the release before.
+func TestNewsIsNotForOthers(t *testing.T) {
+	s, l, r := releases(t)
+	s.release(t, 1, map[string]string{"a": "one"})
+	wantBody(t, r, "/a", 200, "one")
+	s.release(t, 2, map[string]string{"a": "two", "new": "two"})
+	wantBody(t, r, "/new", 200, "two")
+	wantBody(t, r, "/none", 404, "")
+	wantBody(t, r, "/a", 200, "one")
+	manifests := 0
+	for key := range s.asked {
+		if strings.HasPrefix(key, release.ManifestsDir) {
+			manifests += s.asked[key]
+		}
+	}
+	if manifests != 2 {
+		t.Errorf("%d manifests read of two", manifests)
+	}
+	l.applied.Add(1)
+	wantBody(t, r, "/a", 200, "two")
+}
+
 // A content that has been swept sends the node to the newest release.
 func TestContentThatIsGone(t *testing.T) {
 	s, _, r := releases(t)
