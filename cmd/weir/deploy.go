@@ -158,7 +158,7 @@ func (c deployCommand) Run(env *environment) error {
 	if err := errors.Join(c.find(&o), c.set(&o)); err != nil {
 		return err
 	}
-	return deploy.Run(env.ctx, o, c.Dir)
+	return unlessInterrupted(env, deploy.Run(env.ctx, o, c.Dir))
 }
 
 type rollbackCommand struct {
@@ -172,7 +172,16 @@ func (c rollbackCommand) Run(env *environment) error {
 	if err := errors.Join(c.find(&o), c.set(&o)); err != nil {
 		return err
 	}
-	return deploy.Rollback(env.ctx, o, c.To)
+	return unlessInterrupted(env, deploy.Rollback(env.ctx, o, c.To))
+}
+
+// unlessInterrupted makes an interruption a failure, unlike that of a command that
+// runs until it is interrupted: what was asked for has not been done.
+func unlessInterrupted(env *environment, err error) error {
+	if err == nil || env.ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("interrupted; the same command again goes on from there (%v)", err) // not a context.Canceled any more
 }
 
 type releasesCommand struct {

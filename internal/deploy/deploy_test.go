@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"weir/internal/lab/bucket"
 	"weir/internal/lab/miniotest"
 	"weir/internal/sitefiles"
@@ -299,6 +301,7 @@ func testKeepAndSweep(t *testing.T, keys bucket.S3URL) {
 			t.Errorf("asset of %s: %d, want %d", l, got.status, status)
 		}
 	}
+	begin(t, w)
 	before := len(w.contents())
 	later := func(o *Options) { keep(o); o.now = func() time.Time { return time.Now().Add(unusedMin + time.Hour) } }
 	w.mustDeploy(site(t, versioned("c")), later) // nothing has changed: no sweep
@@ -309,6 +312,9 @@ func testKeepAndSweep(t *testing.T, keys bucket.S3URL) {
 	files["more.html"] = "more"
 	w.mustDeploy(site(t, files), later)
 	w.settled("swept")
+	if uploads := uploadsOf(t, w, time.Now().Add(time.Hour)); len(uploads) != 0 {
+		t.Errorf("uploads that were begun are left: %v", uploads)
+	}
 	all := w.contents()
 	for content, want := range map[string]bool{"page a": false, "page b": false, "asset a": false, "page c": true, "same": true, "more": true} {
 		if _, there := all[release.SumOf([]byte(content))]; there != want {
@@ -322,6 +328,35 @@ func testKeepAndSweep(t *testing.T, keys bucket.S3URL) {
 	if got := ask(t, w.origin(nil), "/index.html"); got.body != "page c" {
 		t.Errorf("%+v", got)
 	}
+}
+
+// begin leaves an upload in parts that nobody goes on with.
+func begin(t *testing.T, w *world) {
+	t.Helper()
+	d, err := open(w.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &partsUpload{store: d.store, key: d.store.prefix + release.ObjectKey(release.SumOf([]byte("never"))), sent: map[int]minio.ObjectPart{}}
+	if err := u.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.send(t.Context(), 1, make([]byte, partBytes)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func uploadsOf(t *testing.T, w *world, before time.Time) []removal {
+	t.Helper()
+	d, err := open(w.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := d.store.begun(t.Context(), before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // While somebody sweeps, others wait: what they would count on may be removed.

@@ -179,9 +179,29 @@ func (s *store) list(ctx context.Context, folder string) (map[release.Sum]object
 	return all, ctx.Err() // minio-go ends a listing without a word when the context ends.
 }
 
-func (s *store) remove(ctx context.Context, key string) error {
-	if err := s.core.RemoveObject(ctx, s.bucket, s.prefix+key, minio.RemoveObjectOptions{}); err != nil {
-		return fmt.Errorf("remove %s: %w", key, err)
+// begun gives uploads in parts that were begun before a moment. Stores that list
+// none have rules of their own for them; MinIO forgets them after a day.
+func (s *store) begun(ctx context.Context, before time.Time) (all []removal, err error) {
+	list, err := s.core.ListMultipartUploads(ctx, s.bucket, s.prefix+release.ObjectsDir, "", "", "", 1000)
+	if err != nil {
+		return nil, ctx.Err()
+	}
+	for _, u := range list.Uploads {
+		if key, ours := strings.CutPrefix(u.Key, s.prefix); ours && u.Initiated.Before(before) {
+			all = append(all, removal{key, u.UploadID})
+		}
+	}
+	return all, nil
+}
+
+func (s *store) remove(ctx context.Context, r removal) (err error) {
+	if r.upload != "" {
+		err = s.core.AbortMultipartUpload(ctx, s.bucket, s.prefix+r.key, r.upload)
+	} else {
+		err = s.core.RemoveObject(ctx, s.bucket, s.prefix+r.key, minio.RemoveObjectOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", r.key, err)
 	}
 	return nil
 }

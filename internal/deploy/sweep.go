@@ -23,8 +23,9 @@ const (
 	sweepPoll  = time.Second
 )
 
-// sweep removes the manifests that the base does not list and the contents that
-// none of its manifests names. Nobody may rely on any of them meanwhile:
+// sweep removes the manifests that the base does not list, the contents that none
+// of its manifests names, and the parts of uploads that nobody has gone on with.
+// Nobody may rely on any of them meanwhile:
 //   - who has read a pointer before this one cannot switch any more;
 //   - who reads this one sees the lease, and waits until it has ended before he
 //     looks what is in the bucket.
@@ -32,11 +33,11 @@ const (
 // A node may still go on with a release that is gone. When a content is missing,
 // it looks for the newest (origin.Releases).
 func (d *deployer) sweep(ctx context.Context) error {
-	if d.base.Pending != nil || d.base.Sweep != nil && d.now().Before(d.base.Sweep.Until) {
+	if d.base == nil || d.base.Pending != nil || d.base.Sweep != nil && d.now().Before(d.base.Sweep.Until) {
 		return nil // Somebody else has come next, and sweeps after his own.
 	}
-	manifests, contents, err := d.unused(ctx)
-	if err != nil || len(manifests)+len(contents) == 0 {
+	removals, err := d.unused(ctx)
+	if err != nil || len(removals) == 0 {
 		return err
 	}
 	lease := *d.base
@@ -48,7 +49,7 @@ func (d *deployer) sweep(ctx context.Context) error {
 		}
 		return fmt.Errorf("sweep: %w", err)
 	}
-	removed, err := d.removeAll(ctx, append(manifests, contents...), begun.Add(sweepLease/2))
+	removed, err := d.removeAll(ctx, removals, begun.Add(sweepLease/2))
 	ended := *d.base
 	ended.Sweep = nil
 	released := d.write(ctx, &ended)
@@ -63,11 +64,11 @@ func (d *deployer) sweep(ctx context.Context) error {
 
 // removeAll removes until a moment of the wall clock, which goes on while a
 // machine sleeps; the next sweep goes on with the rest.
-func (d *deployer) removeAll(ctx context.Context, keys []string, until time.Time) (removed int64, err error) {
+func (d *deployer) removeAll(ctx context.Context, removals []removal, until time.Time) (removed int64, err error) {
 	var n atomic.Int64
 	group, removing := errgroup.WithContext(ctx)
 	group.SetLimit(d.Parallel)
-	for _, key := range keys {
+	for _, r := range removals {
 		if removing.Err() != nil {
 			break
 		}
@@ -76,47 +77,55 @@ func (d *deployer) removeAll(ctx context.Context, keys []string, until time.Time
 				return nil
 			}
 			n.Add(1)
-			return d.store.remove(removing, key)
+			return d.store.remove(removing, r)
 		})
 	}
 	err = group.Wait()
 	return n.Load(), err
 }
 
-// unused gives the keys of what may be removed.
-func (d *deployer) unused(ctx context.Context) (manifests, contents []string, err error) {
+// removal is an object, or with an upload's ID the parts of one that was begun.
+type removal struct{ key, upload string }
+
+// unused gives what may be removed: what is old enough, and named by nothing.
+func (d *deployer) unused(ctx context.Context) ([]removal, error) {
 	named, listed := map[release.Sum]bool{}, map[release.Sum]bool{}
 	for _, r := range d.base.Releases {
 		listed[r.Manifest] = true
 	}
-	stored, err := d.store.list(ctx, release.ManifestsDir)
-	if err != nil {
-		return nil, nil, err
-	}
 	limit := d.now().Add(-unusedMin)
-	for sum, o := range stored {
+	all, err := d.store.begun(ctx, limit)
+	if err != nil {
+		return nil, err
+	}
+	manifests, err := d.store.list(ctx, release.ManifestsDir)
+	if err != nil {
+		return nil, err
+	}
+	for sum, o := range manifests {
 		if !listed[sum] && o.modified.Before(limit) {
-			manifests = append(manifests, release.ManifestKey(sum))
+			all = append(all, removal{key: release.ManifestKey(sum)})
 		}
 	}
-	if stored, err = d.store.list(ctx, release.ObjectsDir); err != nil {
-		return nil, nil, err
+	contents, err := d.store.list(ctx, release.ObjectsDir)
+	if err != nil {
+		return nil, err
 	}
 	for sum := range listed {
 		m, err := d.manifest(ctx, sum)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		for i := range m.Entries {
 			named[m.Entries[i].Sum] = true
 		}
 	}
-	for sum, o := range stored {
+	for sum, o := range contents {
 		if !named[sum] && o.modified.Before(limit) {
-			contents = append(contents, release.ObjectKey(sum))
+			all = append(all, removal{key: release.ObjectKey(sum)})
 		}
 	}
-	return manifests, contents, nil
+	return all, nil
 }
 
 // awaitSweep waits a little for a sweep that somebody is at.
