@@ -174,12 +174,21 @@ func (d *deployer) run(ctx context.Context, dir string) error {
 		return err
 	}
 	if next == nil {
-		return errors.Join(unsettled, d.say("nothing has changed: release %d stays, nothing is purged", d.base.Current))
+		if err := d.say("nothing has changed: release %d stays, nothing is purged", d.base.Current); err != nil || d.DryRun {
+			return err
+		}
+		// What somebody has deleted past weir is put back.
+		_, err := d.uploadAll(ctx, files, entries)
+		return errors.Join(unsettled, err)
 	}
 	if err := d.tell(next); err != nil || d.DryRun {
 		return err
 	}
-	if err := d.uploadAll(ctx, files, entries); err != nil {
+	sent, err := d.uploadAll(ctx, files, entries)
+	if err == nil && sent == 0 {
+		err = d.say("every content was in the bucket already")
+	}
+	if err != nil {
 		return err
 	}
 	return d.activate(ctx, next)

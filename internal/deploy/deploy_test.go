@@ -410,6 +410,30 @@ func TestSweepAndDeployAtOnce(t *testing.T) {
 	}
 }
 
+// What has been deleted past weir is put back, though nothing has changed.
+func TestContentThatWasDeleted(t *testing.T) {
+	w := newWorld(t, labStore(t), "")
+	a := site(t, versioned("a"))
+	w.mustDeploy(a)
+	d, err := open(w.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.store.remove(t.Context(), removal{key: release.ObjectKey(release.SumOf([]byte("page a")))}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, w.origin(nil), "/index.html"); got.status != 502 {
+		t.Errorf("without its content: %+v", got)
+	}
+	w.mustDeploy(a)
+	if got := ask(t, w.origin(nil), "/index.html"); got.status != 200 || got.body != "page a" {
+		t.Errorf("put back: %+v", got)
+	}
+	if len(w.requests) != 1 {
+		t.Errorf("%d purges", len(w.requests))
+	}
+}
+
 func TestDryRun(t *testing.T) {
 	w := newWorld(t, labStore(t), "")
 	w.mustDeploy(site(t, versioned("a")))

@@ -31,23 +31,27 @@ const partBytes = 8 << 20
 // What the listing has may be relied on: it was taken after the base was read,
 // and contents are removed only under a pointer that says so. Then the switch
 // fails.
-func (d *deployer) uploadAll(ctx context.Context, files []sitefiles.File, entries []release.Entry) error {
+func (d *deployer) uploadAll(ctx context.Context, files []sitefiles.File, entries []release.Entry) (sent int, err error) {
 	stored, err := d.store.list(ctx, release.ObjectsDir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var missing []int
 	var total int64
+	distinct := make(map[release.Sum]bool, len(entries)) // Two files may have one content.
 	for _, pages := range []bool{false, true} {
 		for i := range entries {
 			e := &entries[i]
 			if (e.Kind == release.KindPage) != pages {
 				continue
 			}
+			if distinct[e.Sum] {
+				continue
+			}
+			distinct[e.Sum] = true
 			if had, ok := stored[e.Sum]; ok && had.bytes == e.Bytes {
 				continue
 			}
-			stored[e.Sum] = object{bytes: e.Bytes} // Two files may have one content.
 			missing = append(missing, i)
 			total += e.Bytes
 		}
@@ -72,10 +76,10 @@ func (d *deployer) uploadAll(ctx context.Context, files []sitefiles.File, entrie
 		err = ctx.Err()
 	}
 	p.stop()
-	if err != nil {
-		return err
+	if err != nil || len(missing) == 0 {
+		return 0, err
 	}
-	return d.say("%d of %d contents were in the bucket already; uploaded %d, %s", len(entries)-len(missing), len(entries), len(missing), inUnits(total))
+	return len(missing), d.say("uploaded %d contents, %s; %d were in the bucket already", len(missing), inUnits(total), len(distinct)-len(missing))
 }
 
 // upload sends a file's content. It becomes an object only if it has the hash
