@@ -83,7 +83,17 @@ func testReleases(t *testing.T, keys bucket.S3URL) {
 	if !strings.Contains(out.String(), "WARNING: /app-4e5f6a7b.js") {
 		t.Errorf("no warning: %s", &out)
 	}
+	rollBack(t, w)
+	step("on top of a rollback", map[string]string{"index.html": "eight"}, purge.ScopeTag,
+		"path:/index.html", "path:/404.html", "path:/docs/index.html", "path:/new.html")
+	if ref := w.pointer().CurrentRef(); ref.Number != 8 || ref.Previous != 3 {
+		t.Errorf("%+v", ref)
+	}
+}
 
+// rollBack goes from release 7 back to the oldest that is kept.
+func rollBack(t *testing.T, w *world) {
+	t.Helper()
 	if err := Rollback(t.Context(), w.options(), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -105,11 +115,6 @@ func testReleases(t *testing.T, keys bucket.S3URL) {
 	}
 	if err := Rollback(t.Context(), w.options(), 0); !errors.Is(err, errNoRelease) || !strings.Contains(err.Error(), "kept are 7, 6, 5, 4, 3") {
 		t.Errorf("back to what is not kept: %v", err)
-	}
-	step("on top of a rollback", map[string]string{"index.html": "eight"}, purge.ScopeTag,
-		"path:/index.html", "path:/404.html", "path:/docs/index.html", "path:/new.html")
-	if ref := w.pointer().CurrentRef(); ref.Number != 8 || ref.Previous != 3 {
-		t.Errorf("%+v", ref)
 	}
 }
 
