@@ -86,10 +86,18 @@ func (p *pointerReader) view(ctx context.Context, fresh bool) (v *pointerView, w
 	}
 	select {
 	case <-r.done:
-		return r.view, true, r.err
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
 	}
+	if r.err != nil && !fresh {
+		// Age alone is no reason to fail.
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.inStep(p.adopted) {
+			return p.adopted, false, nil
+		}
+	}
+	return r.view, true, r.err
 }
 
 // enter gives the view that is known, if it will do, or the reading to wait for.
@@ -116,7 +124,12 @@ func (p *pointerReader) enter(fresh bool) (*reading, *pointerView, error) {
 // usable says whether a view is new enough for a request that has come; see
 // Releases.
 func (p *pointerReader) usable(v *pointerView) bool {
-	if v == nil || p.o.Position == nil || time.Since(v.began) > p.o.AgeMax {
+	return p.inStep(v) && time.Since(v.began) <= p.o.AgeMax
+}
+
+// inStep says whether nothing has been purged since a view's reading began.
+func (p *pointerReader) inStep(v *pointerView) bool {
+	if v == nil || p.o.Position == nil {
 		return false
 	}
 	epoch, applied := p.o.Position()

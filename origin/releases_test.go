@@ -112,6 +112,11 @@ func (l *purgeLog) position() (string, uint64) { return "epoch", l.applied.Load(
 
 func releases(t *testing.T) (*countingStore, *purgeLog, *origin.Releases) {
 	t.Helper()
+	return agingReleases(t, 0)
+}
+
+func agingReleases(t *testing.T, ageMax time.Duration) (*countingStore, *purgeLog, *origin.Releases) {
+	t.Helper()
 	s := &countingStore{objects: map[string]string{}, status: map[string]int{}, asked: map[string]int{}}
 	server := httptest.NewServer(s)
 	bucket, err := origin.NewS3(origin.S3Options{Endpoint: server.Listener.Addr().String(), Bucket: "site", AccessKey: "k", SecretKey: "s"})
@@ -119,7 +124,7 @@ func releases(t *testing.T) (*countingStore, *purgeLog, *origin.Releases) {
 		t.Fatal(err)
 	}
 	l := &purgeLog{}
-	r := origin.NewReleases(bucket, origin.ReleasesOptions{Position: l.position})
+	r := origin.NewReleases(bucket, origin.ReleasesOptions{Position: l.position, AgeMax: ageMax})
 	t.Cleanup(func() {
 		_ = r.Close()
 		_ = bucket.Close()
@@ -442,6 +447,27 @@ func TestPointerThatCannotBeRead(t *testing.T) {
 		s.mu.Unlock()
 		s.release(t, 1, map[string]string{"a": "one"})
 		wantBody(t, r, "/a", 200, "one")
+	}
+}
+
+// A pointer that is old is read again; as long as that fails, it still holds,
+// until something has been purged.
+func TestPointerThatIsOld(t *testing.T) {
+	s, l, r := agingReleases(t, time.Nanosecond)
+	s.release(t, 1, map[string]string{"a": "one"})
+	wantBody(t, r, "/a", 200, "one")
+	s.release(t, 2, map[string]string{"a": "two"})
+	wantBody(t, r, "/a", 200, "two")
+	s.mu.Lock()
+	s.status[release.PointerKey] = 503
+	s.mu.Unlock()
+	wantBody(t, r, "/a", 200, "two")
+	if _, err := r.RoundTrip(request(t, "GET", "/none", nil)); err == nil {
+		t.Error("a path is missing, as far as a pointer says that is old")
+	}
+	l.applied.Add(1)
+	if _, err := r.RoundTrip(request(t, "GET", "/a", nil)); err == nil {
+		t.Error("an old pointer holds after a purge")
 	}
 }
 
