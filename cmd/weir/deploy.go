@@ -16,12 +16,14 @@ import (
 )
 
 // siteLookup finds a site's bucket and the control that purges it: those of the
-// lab that runs, or of a configuration. Secrets come from files or from the
-// environment, since everybody may read a command line.
+// lab that runs, of a configuration, or what is named. Secrets come from files or
+// from the environment, since everybody may read a command line.
 type siteLookup struct {
 	lookup
-	Config string `help:"Configuration file that has the site, in place of a lab." type:"existingfile" placeholder:"FILE"`
-	Site   string `help:"The site. Default: the only one." placeholder:"NAME"`
+	Config  string `help:"Configuration file that has the site, in place of a lab." type:"existingfile" placeholder:"FILE"`
+	Bucket  string `help:"The site's bucket, in place of both: s3s://HOST[:PORT]/BUCKET[/PREFIX][?region=R], or s3:// without TLS. Its keys are in WEIR_S3_ACCESS_KEY and WEIR_S3_SECRET_KEY." placeholder:"URL"`
+	Control string `help:"URL of the control's API, with --bucket. Its token is in WEIR_TOKEN." placeholder:"URL"`
+	Site    string `help:"The site. Default: the only one." placeholder:"NAME"`
 }
 
 // Names of the environment variables that go before what a file says, for whoever
@@ -34,9 +36,14 @@ const (
 
 // find sets what says where to deploy.
 func (l siteLookup) find(o *deploy.Options) (err error) {
-	if l.Config != "" {
+	switch {
+	case (l.Bucket == "") != (l.Control == ""):
+		return errors.New("--bucket and --control go together")
+	case l.Bucket != "":
+		err = l.fromFlags(o)
+	case l.Config != "":
 		err = l.fromConfig(o)
-	} else {
+	default:
 		err = l.fromLab(o)
 	}
 	if err != nil {
@@ -49,9 +56,31 @@ func (l siteLookup) find(o *deploy.Options) (err error) {
 	if access != "" {
 		o.Bucket.AccessKey, o.Bucket.SecretKey = access, secret
 	}
-	if token := os.Getenv(tokenVariable); token != "" && l.Config != "" {
+	if token := os.Getenv(tokenVariable); token != "" && l.Config+l.Bucket != "" {
 		o.Control.Token = token
 	}
+	if l.Bucket != "" && (access == "" || o.Control.Token == "") {
+		return fmt.Errorf("--bucket needs its keys in %s and %s, and control's token in %s", accessKeyVariable, secretKeyVariable, tokenVariable)
+	}
+	return nil
+}
+
+// fromFlags takes what is named, for machines that have no configuration.
+func (l siteLookup) fromFlags(o *deploy.Options) (err error) {
+	if l.Config != "" || l.ReadyFile != "" {
+		return errors.New("--bucket is in place of --config and --ready-file: give one")
+	}
+	if l.Site == "" {
+		return errors.New("--site is needed with --bucket")
+	}
+	scheme, rest, _ := strings.Cut(l.Bucket, "://")
+	if strings.Contains(rest, "@") {
+		return fmt.Errorf("--bucket has keys in it, which everybody may read on a command line: set %s and %s", accessKeyVariable, secretKeyVariable)
+	}
+	if o.Bucket, err = bucket.ParseURL(scheme + "://none:none@" + rest); err != nil {
+		return fmt.Errorf("--bucket %q: %w: want s3s://HOST[:PORT]/BUCKET[/PREFIX][?region=R]", l.Bucket, errors.Unwrap(err))
+	}
+	o.Site, o.Assets, o.Control = l.Site, purge.DefaultAssets(), purge.Client{URL: l.Control}
 	return nil
 }
 

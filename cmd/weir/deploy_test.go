@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weir/internal/deploy"
+	"weir/internal/lab/bucket"
 	"weir/internal/ready"
 )
 
@@ -19,7 +20,7 @@ pops: [{name: ams, region: ams, lat: 52.4, lon: 4.9, http: "127.0.0.1:7600", adm
 sites:
   - name: docs
     hosts: [docs.example]
-    origin: {s3: {endpoint: "127.0.0.1:9000", bucket: docs, prefix: live, access_key: reads, secret_key: SECRET, secure: false}}
+    origin: {s3: {endpoint: "127.0.0.1:9000", bucket: docs, prefix: live, access_key: reads, secret_key: HUSH, secure: false}}
     policy: {assets: {fingerprint_min: 6}}
   - name: app
     hosts: [app.example]
@@ -37,7 +38,7 @@ func TestDeployFindsItsSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.Site != "docs" || o.Control.URL != "http://control.example:7400" || o.Control.Token != "0123456789abcdef" || o.Assets.FingerprintMin != 6 ||
-		o.Bucket.Endpoint != "127.0.0.1:9000" || o.Bucket.Bucket != "docs" || o.Bucket.Prefix != "live" || o.Bucket.AccessKey != "reads" || o.Bucket.SecretKey != "SECRET" || o.Bucket.Secure {
+		o.Bucket.Endpoint != "127.0.0.1:9000" || o.Bucket.Bucket != "docs" || o.Bucket.Prefix != "live" || o.Bucket.AccessKey != "reads" || o.Bucket.SecretKey != "HUSH" || o.Bucket.Secure {
 		t.Errorf("%+v", o)
 	}
 	t.Setenv(accessKeyVariable, "writes")
@@ -48,6 +49,24 @@ func TestDeployFindsItsSite(t *testing.T) {
 	t.Setenv(tokenVariable, "weir_token")
 	if err := (siteLookup{Config: file, Site: "docs"}).find(&o); err != nil || o.Bucket.AccessKey != "writes" || o.Bucket.SecretKey != "OTHER" || o.Control.Token != "weir_token" {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestDeployFindsWhatIsNamed(t *testing.T) {
+	named := siteLookup{Bucket: "s3s://s3.example/docs/live?region=eu-1", Control: "https://control.example", Site: "docs"}
+	var o deploy.Options
+	if err := named.find(&o); err == nil || !strings.Contains(err.Error(), accessKeyVariable) {
+		t.Errorf("without keys: %v", err)
+	}
+	t.Setenv(accessKeyVariable, "writes")
+	t.Setenv(secretKeyVariable, "HUSH")
+	t.Setenv(tokenVariable, "weir_token")
+	if err := named.find(&o); err != nil {
+		t.Fatal(err)
+	}
+	want := bucket.S3URL{Endpoint: "s3.example", Bucket: "docs", Prefix: "live", Region: "eu-1", AccessKey: "writes", SecretKey: "HUSH", Secure: true}
+	if o.Bucket != want || o.Site != "docs" || o.Control.URL != "https://control.example" || o.Control.Token != "weir_token" || o.Assets.FingerprintMin == 0 {
+		t.Errorf("%+v", o)
 	}
 }
 
@@ -70,6 +89,11 @@ func TestDeployErrors(t *testing.T) {
 	}{
 		{"deploy DIR", "start one with `weir lab`"},
 		{"deploy DIR --config FILE", "--site is needed: FILE has docs, app"},
+		{"deploy DIR --bucket s3://h/b", "go together"},
+		{"deploy DIR --bucket s3://h/b --control http://c", "--site is needed"},
+		{"deploy DIR --bucket s3://h/b --control http://c --site docs --config FILE", "give one"},
+		{"deploy DIR --bucket s3://k:HUSH@h/b --control http://c --site docs", "has keys in it"},
+		{"deploy DIR --bucket h/b --control http://c --site docs", "want s3s://"},
 		{"deploy DIR --config FILE --site other", `no site is named "other"`},
 		{"deploy DIR --config FILE --site app", "site app has no bucket"},
 		{"deploy DIR --config FILE --ready-file LAB", "give one"},
@@ -87,7 +111,7 @@ func TestDeployErrors(t *testing.T) {
 		here := strings.NewReplacer("DIR", folder, "FILE", file, "LAB", lab)
 		var out, errs bytes.Buffer
 		code := run(&environment{ctx: t.Context(), out: &out, errors: &errs}, strings.Fields(here.Replace(row.args)))
-		if code == 0 || !strings.Contains(errs.String(), here.Replace(row.want)) || strings.Contains(errs.String(), "SECRET") {
+		if code == 0 || !strings.Contains(errs.String(), here.Replace(row.want)) || strings.Contains(errs.String(), "HUSH") {
 			t.Errorf("%s: %d %s; want %q", row.args, code, &errs, row.want)
 		}
 	}

@@ -93,6 +93,7 @@ const (
 	parallelMax     = 64
 	timeoutDefault  = 30 * time.Second
 	noteBytesMax    = 200
+	reachTimeout    = 15 * time.Second
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -197,6 +198,9 @@ func (d *deployer) run(ctx context.Context, dir string) error {
 // activate switches to a release whose contents are in the bucket, and sees to
 // all that follows from it.
 func (d *deployer) activate(ctx context.Context, next *target) error {
+	if err := d.reach(ctx); err != nil {
+		return err
+	}
 	if err := d.guard(ctx); err != nil {
 		return err
 	}
@@ -317,6 +321,21 @@ func (d *deployer) write(ctx context.Context, p *release.Pointer) error {
 		return fmt.Errorf("pointer: %w", err)
 	}
 	d.base, d.etag = p, etag
+	return nil
+}
+
+// reach finds out whether control answers, and knows the token, before there is a
+// switch that it has to purge. That the token may not see the nodes says nothing.
+func (d *deployer) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	_, err := d.Control.Nodes(ctx)
+	if refused := new(purge.RefusedError); errors.As(err, &refused) && refused.Status != http.StatusUnauthorized {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("nothing has been switched, since the purge would fail: %w", err)
+	}
 	return nil
 }
 

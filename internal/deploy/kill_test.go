@@ -140,6 +140,25 @@ func TestAnswerToTheSwitchIsLost(t *testing.T) {
 	}
 }
 
+// Nothing is switched that control would not be asked to purge.
+func TestControlThatIsAway(t *testing.T) {
+	w := newWorld(t, labStore(t), "")
+	a := site(t, versioned("a"))
+	away := func(o *Options) { o.Control.URL = "http://127.0.0.1:1" }
+	if err := w.deploy(a, away); err == nil || !strings.Contains(err.Error(), "nothing has been switched") {
+		t.Errorf("%v", err)
+	}
+	w.unknown = http.StatusUnauthorized
+	if err := w.deploy(a); !errors.As(err, new(*purge.RefusedError)) || !strings.Contains(err.Error(), "nothing has been switched") {
+		t.Errorf("with a token that is none: %v", err)
+	}
+	if w.pointer() != nil {
+		t.Error("it has switched")
+	}
+	w.unknown = http.StatusForbidden // a token that may purge, and not see the nodes
+	w.mustDeploy(a)
+}
+
 // What control refuses stays to be done, and is done first by whatever comes next.
 func TestPurgeThatIsRefused(t *testing.T) {
 	w := newWorld(t, labStore(t), "")

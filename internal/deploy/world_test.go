@@ -91,6 +91,7 @@ type world struct {
 	requests []purge.Request   // those that got a version
 	refuse   int               // status in place of a purge
 	silent   bool              // a node never confirms
+	unknown  int               // status to who asks for the nodes
 	loads    func()            // what clients do; see visit
 }
 
@@ -178,6 +179,11 @@ func ask(t *testing.T, via http.RoundTripper, url string) answer {
 func (w *world) purge(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if r.URL.Path == "/v1/nodes" {
+		rw.WriteHeader(max(http.StatusOK, w.unknown))
+		_, _ = io.WriteString(rw, `{"nodes":[]}`)
+		return
+	}
 	var request purge.Request
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || r.URL.Path != "/v1/purges" {
 		w.t.Errorf("%s: %v", r.URL, err)
