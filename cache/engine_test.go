@@ -796,3 +796,20 @@ func TestVariantsBounded(t *testing.T) {
 		t.Errorf("variant 16: got %q; want a miss", got)
 	}
 }
+
+// A request that must not be answered from here is news to upstream as well, which
+// may know what this node does not: the purge that the edge has seen (promise P2).
+func TestBypassAsksForNews(t *testing.T) {
+	var fields []string
+	w := newWorld(t, cache.Options{}, func(r *http.Request) (*http.Response, error) {
+		fields = append(fields, r.Header.Get(cache.FreshField))
+		return reply(200, "x", "Cache-Control", "max-age=60"), nil
+	})
+	w.get(nil)
+	past := w.request(http.MethodGet, nil)
+	past.Bypass = true
+	w.serve(past)
+	if len(fields) != 2 || fields[0] != "" || fields[1] != "1" {
+		t.Errorf("%q", fields)
+	}
+}

@@ -438,6 +438,9 @@ func (t *transaction) pass() step {
 	before := t.e.beforePost()
 	ctx, stop := context.WithCancelCause(t.ctx)
 	out := t.req.Forward.Pass(ctx)
+	if t.req.Bypass {
+		out.Header.Set(FreshField, "1") // upstream may be behind what the request has seen as well
+	}
 	response, err := t.req.Site.Upstream.RoundTrip(out)
 	if err != nil {
 		stop(nil)

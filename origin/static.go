@@ -34,6 +34,9 @@ const (
 //	any other         404, but path + "/" +      301 to path + "/"
 //	                  Index exists
 //	any               404                        the not-found document, with status 404
+//
+// An answer has the tags (Surrogate-Key, Cache-Tag) of everything that Next was
+// asked for it: a redirect and a 404 are purged by what they depend on.
 type Static struct {
 	// Next is the upstream that has the files.
 	Next http.RoundTripper
@@ -70,7 +73,7 @@ func (s Static) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("origin static: %s %q: read the 404: %w", req.Method, req.URL.Path, err)
 	}
 	if !isDir && s.SlashRedirect && s.Index != "" {
-		redirect, err := s.slashRedirect(req)
+		redirect, err := s.slashRedirect(req, resp.Header)
 		if redirect != nil || err != nil {
 			return redirect, err
 		}
@@ -95,8 +98,9 @@ func keepNotFound(resp *http.Response) (*http.Response, error) {
 }
 
 // slashRedirect looks for the index of the directory that the path may name. It
-// returns neither response nor error if there is none.
-func (s Static) slashRedirect(req *http.Request) (*http.Response, error) {
+// returns neither response nor error if there is none. missing are the fields of
+// the path's own 404: they get the tags of what is missing besides.
+func (s Static) slashRedirect(req *http.Request, missing http.Header) (*http.Response, error) {
 	location := req.URL.EscapedPath() + "/"
 	if !isLocalReference(location) {
 		return nil, nil
@@ -109,9 +113,12 @@ func (s Static) slashRedirect(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	discard(found.Body)
+	addTags(missing, found.Header)
 	switch {
 	case found.StatusCode == http.StatusOK:
-		return movedTo(req, location), nil
+		redirect := movedTo(req, location)
+		addTags(redirect.Header, missing)
+		return redirect, nil
 	case found.StatusCode >= http.StatusInternalServerError:
 		// Whether there is such a directory is not known, so neither is
 		// whether this is a 404.
@@ -150,12 +157,18 @@ func (s Static) notFound(req *http.Request, plain *http.Response) *http.Response
 		plain.Header.Set("Cache-Control", noStore)
 		return plain
 	}
+	addTags(plain.Header, doc.Header)
 	if doc.StatusCode != http.StatusOK {
 		discard(doc.Body)
 		if doc.StatusCode >= http.StatusInternalServerError {
 			plain.Header.Set("Cache-Control", noStore)
 		}
 		return plain
+	}
+	for _, name := range [...]string{"Surrogate-Key", "Cache-Tag"} {
+		if values := plain.Header[name]; len(values) > 0 {
+			doc.Header[name] = values
+		}
 	}
 	return asNotFound(req, doc)
 }
@@ -164,8 +177,8 @@ func (s Static) notFound(req *http.Request, plain *http.Response) *http.Response
 // lifetime and identity does not hold for the resource that is missing.
 func asNotFound(req *http.Request, doc *http.Response) *http.Response {
 	for _, name := range [...]string{
-		"Accept-Ranges", "Age", "Cache-Control", "Content-Location", "Content-Disposition",
-		"Etag", "Expires", "Last-Modified", "Pragma",
+		"Accept-Ranges", "Age", "Cache-Control", "Cdn-Cache-Control", "Content-Location", "Content-Disposition",
+		"Etag", "Expires", "Last-Modified", "Pragma", "Surrogate-Control",
 	} {
 		doc.Header.Del(name)
 	}

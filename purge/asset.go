@@ -189,6 +189,42 @@ func (a *Assets) isFingerprint(part string) bool {
 	return len(part) >= codedBytes && (digits > 0 || lower > 0 && upper > 0 && !capitalised)
 }
 
+// Fingerprinted says whether a target's name has a fingerprint beyond doubt, so
+// that a browser may be told to keep it for good. Purges take every text that
+// might be one for a fingerprint, since covering too much is harmless; here that
+// would be the harm, so that dates, years, words with a number and camel case
+// (report-2024.pdf, app.face.js, bootstrap5.min.css) are none. What is left is
+// what bundlers write: 8 hexadecimal digits or more of one case, or 8 characters
+// of base 32 or 64. Of those, a few in a hundred look like words and are missed.
+func (a *Assets) Fingerprinted(target string) bool {
+	path, _, _ := strings.Cut(target, "?")
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	from, to := a.fingerprint(name)
+	return from > 0 && isBeyondDoubt(name[from:to])
+}
+
+func isBeyondDoubt(part string) bool {
+	lower, upper, digits := kinds(part)
+	// A word, and then its number, is no more than a name.
+	word := strings.TrimRight(part, "0123456789")
+	wordLower, wordUpper, wordDigits := kinds(word)
+	capitalised := wordUpper == 1 && word[0] >= 'A' && word[0] <= 'Z'
+	if wordDigits == 0 && (wordLower == 0 || wordUpper == 0 || capitalised) && len(word) == wordLower+wordUpper && digits > 0 {
+		return false
+	}
+	switch {
+	case len(part) < codedBytes || digits == len(part):
+		return false
+	case strings.Trim(part, "0123456789abcdef") == "" || strings.Trim(part, "0123456789ABCDEF") == "":
+		return digits > 0
+	case len(part) != codedBytes:
+		return false
+	case lower+upper+digits < len(part): // with "-" or "_" among them, as isCoded
+		return upper > 1
+	}
+	return upper > 1 && (digits > 0 || lower > 0)
+}
+
 // isCoded is for a part with separators in it: it has to look like no two words.
 func isCoded(part string) bool {
 	lower, upper, digits := kinds(part)

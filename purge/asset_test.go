@@ -220,3 +220,26 @@ func BenchmarkCoveringAfterAssetPurges(b *testing.B) {
 		x.Covering("docs", "www.example.com", "/js/4711.beef.js", nil)
 	}
 }
+
+// What browsers may keep for good: what bundlers write, and no word or date.
+func TestFingerprinted(t *testing.T) {
+	a := purge.DefaultAssets()
+	for target, want := range map[string]bool{
+		"/assets/index-DiwrgTda.js": true, "/app-5VQCE2XZ.js": true, "/index.3f9a21bc.js": true, "/main.min.0a1b2c3d4e5f.css": true,
+		"/static/base.27e20196a850.js": true, "/_next/static/chunks/main-0f3b1f1c2d3e4f5a.js?x=1": true, "/a/logo_0123456789abcdef0123456789abcdef.png": true,
+		"/chunk-B-z_Xk3p.js": true, "/start.BzZ1Xk3p.js": true, "/app.3F9A21BC.js": true, "/app.0a1b2c3d.chunk.css": true,
+
+		"/js/app.3f9a.js": false, "/report-2024.pdf": false, "/report-20240131.pdf": false, "/photo.beef.jpg": false, "/app.facade.js": false,
+		"/bootstrap5.min.css": false, "/my-component2.js": false, "/my-Component2.js": false, "/annual-REPORT2024.pdf": false, "/face-deadbeef.png": false,
+		"/lib-someThingElse.js": false, "/lib-myModule.js": false, "/jquery-3.7.1.min.js": false, "/v0123abcd/app.js": false, "/app.js?v=0123abcd": false,
+		"/0123abcd.js": false, "/app-0123abcd": false, "/": false, "": false, "/log-20240131T120000.txt": false, "/img-face2024.png": false,
+	} {
+		if got := a.Fingerprinted(target); got != want {
+			t.Errorf("%s: %v", target, got)
+		}
+	}
+	none := purge.Assets{}
+	if none.Fingerprinted("/index.3f9a21bc.js") {
+		t.Error("a site without fingerprints has one")
+	}
+}

@@ -28,6 +28,7 @@ type commands struct {
 	Control controlCommand `cmd:"" help:"Run the control of a configuration: purge log and API."`
 	Router  routerCommand  `cmd:"" help:"Run the router of a configuration."`
 	Purge   purgeCommand   `cmd:"" help:"Purge a site's content from every node."`
+	Deploy  deployCommand  `cmd:"" help:"Make a directory a site's current release: upload, switch, purge what changed."`
 	Token   tokenCommand   `cmd:"" help:"Make tokens of the purge API."`
 	Explain explainCommand `cmd:"" help:"Say what every node knows of a URL, and what a request for it would get."`
 	Measure measureCommand `cmd:"" help:"Measure a running lab from every region's simulated client."`
@@ -35,6 +36,8 @@ type commands struct {
 	Cache   cacheCommand   `cmd:"" help:"Look into a node's stores: a running one's, or a cache directory."`
 	Version versionCommand `cmd:"" help:"Say which build this is."`
 
+	Rollback rollbackCommand `cmd:"" help:"Switch a site back to a release that is kept."`
+	Releases releasesCommand `cmd:"" help:"List the releases of a site that are kept."`
 	Simulate simulateCommand `cmd:"" help:"Replay a trace or an access log, to size a node."`
 }
 

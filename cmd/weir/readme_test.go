@@ -68,17 +68,18 @@ func TestReadme(t *testing.T) {
 	}
 	here := strings.NewReplacer(
 		"http://127.0.0.1:8400", found.Router, "http://127.0.0.1:8401", found.Control, "http://127.0.0.1:8410", found.PoPs[0].HTTP,
-		"https://127.0.0.1:8421", found.PoPs[1].HTTPS, "~/.cache", cache, "bin/weir", os.Args[0])
+		"https://127.0.0.1:8421", found.PoPs[1].HTTPS, "~/.cache", cache, "bin/weir", os.Args[0],
+		"/tmp/site", filepath.Join(folder, "site"))
 	commands := commandsOf(t, "../../README.md")
 	if len(commands) < 6 {
 		t.Fatalf("%d commands in the README; want six or more", len(commands))
 	}
-	for _, page := range []string{"operating", "purging"} {
+	for _, page := range []string{"operating", "purging", "deploying"} {
 		commands = append(commands, commandsOf(t, "../../docs/"+page+".md")...)
 	}
 	for _, c := range commands {
 		run := exec.CommandContext(t.Context(), "sh", "-c", here.Replace(c.command))
-		run.Env = append(os.Environ(), asWeir+"=1")
+		run.Env, run.Dir = append(os.Environ(), asWeir+"=1"), "../.."
 		said, err := run.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", c.command, err, said)

@@ -79,6 +79,12 @@ func (l *Lab) announce(context.Context) error {
 		Token: string(c.Tokens.API), Router: "http://" + l.router.Addr(), CAFile: l.authority.File(),
 		PID: os.Getpid(),
 	}
+	if s3 := l.bucketKeys; s3 != nil {
+		l.Ready.S3 = &ready.S3{
+			Endpoint: s3.Endpoint, Bucket: s3.Bucket, Prefix: s3.Prefix, Region: s3.Region,
+			AccessKey: s3.AccessKey, SecretKey: ready.Secret(s3.SecretKey), Secure: s3.Secure,
+		}
+	}
 	for i, s := range c.Shields {
 		if i == 0 {
 			l.Ready.Shield = s.URL
@@ -165,6 +171,9 @@ func (l *Lab) Table() string {
 	row("control", homeRegion, l.Ready.Control, "", l.Ready.Control)
 	row("origin", homeRegion, l.Ready.Origin)
 	_ = w.Flush()
+	if l.released {
+		b.WriteString("\nThe bucket has releases: what is served is what was deployed last (weir releases).\n")
+	}
 	first := l.Ready.PoPs[0]
 	fmt.Fprintf(&b, `
 try, in another terminal:

@@ -25,6 +25,7 @@ import (
 
 	"weir"
 	"weir/internal/config"
+	"weir/internal/lab/bucket"
 	"weir/internal/lab/ca"
 	"weir/internal/lab/regions"
 	"weir/internal/lab/s3server"
@@ -127,16 +128,19 @@ type Lab struct {
 	table     *regions.Table
 	network   *network
 	s3        *s3server.Server
-	changed   []string     // paths whose content is not what it was at the last run
-	again     bool         // the state directory had been used before
-	guard     net.Listener // holds the usual ports for this lab; nil without them
-	shared    bool         // other commands find this lab by themselves
-	control   *node.Control
-	shields   []*node.Shield
-	router    *node.Router
-	edges     []*node.Edge
-	running   *parts
-	Ready     ready.File
+	// bucketKeys are the site's bucket; nil for another kind of origin.
+	bucketKeys *bucket.S3URL
+	released   bool         // weir deploy has filled the bucket before
+	changed    []string     // paths whose content is not what it was at the last run
+	again      bool         // the state directory had been used before
+	guard      net.Listener // holds the usual ports for this lab; nil without them
+	shared     bool         // other commands find this lab by themselves
+	control    *node.Control
+	shields    []*node.Shield
+	router     *node.Router
+	edges      []*node.Edge
+	running    *parts
+	Ready      ready.File
 }
 
 // Run starts a lab, tells where everything is, and keeps it up until ctx ends

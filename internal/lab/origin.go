@@ -33,6 +33,7 @@ func (l *Lab) startOrigin(ctx context.Context) error {
 		if err := l.fill(ctx, s3); err != nil {
 			return err
 		}
+		l.bucketKeys = &s3
 		site.Origin.S3 = &config.S3{
 			Endpoint: s3.Endpoint, Bucket: s3.Bucket, Prefix: s3.Prefix, Region: s3.Region,
 			AccessKey: s3.AccessKey, SecretKey: config.Secret(s3.SecretKey), Secure: s3.Secure,
@@ -69,6 +70,17 @@ func (l *Lab) bucket(ctx context.Context) (bucket.S3URL, error) {
 // there already is served as it is, unless a site for it is given.
 func (l *Lab) fill(ctx context.Context, s3 bucket.S3URL) error {
 	folder := l.o.Site
+	released, err := bucket.HasReleases(ctx, bucket.Options{S3: s3})
+	if err != nil {
+		return err
+	}
+	if l.released = released; released {
+		// They are what is served, and weir deploy adds to them.
+		if folder != "" {
+			l.o.Log.Warn("the bucket has releases, and --site is not served: deploy the directory", "site", folder)
+		}
+		return nil
+	}
 	if folder == "" && l.o.Origin != "" {
 		if exists, err := bucket.Exists(ctx, bucket.Options{S3: s3}); err != nil || exists {
 			return err

@@ -51,7 +51,7 @@ func StartEdge(ctx context.Context, c *config.Config, name string, env Env) (_ *
 // upstream are the PoP's shields, for every site, or else the site's origin.
 func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, env Env) (_ http.RoundTripper, err error) {
 	if pop.Shield == config.NoShield {
-		return e.origins.open(site, env, c.Limits.UpstreamConnectionsMax)
+		return e.origins.open(site, env, c.Limits.UpstreamConnectionsMax, e.index.Position)
 	}
 	if e.shield != nil {
 		return e.shield, nil

@@ -39,7 +39,7 @@ func StartShield(ctx context.Context, c *config.Config, name string, env Env) (_
 
 func (s *Shield) bind(c *config.Config, conf *config.Shield, env Env) error {
 	sites, err := sitesOf(c, nil, func(site *config.Site) (http.RoundTripper, error) {
-		return s.origins.open(site, env, c.Limits.UpstreamConnectionsMax)
+		return s.origins.open(site, env, c.Limits.UpstreamConnectionsMax, s.index.Position)
 	})
 	if err != nil {
 		return err

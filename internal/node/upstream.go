@@ -41,9 +41,10 @@ func sitesOf(c *config.Config, encodings func(config.Policy) *cache.Encodings, u
 // between itself and them.
 type origins []io.Closer
 
-// open makes a site's upstream: a bucket or an HTTP server, below the rules
-// of a static site if the policy has any.
-func (o *origins) open(site *config.Site, env Env, connsMax int) (http.RoundTripper, error) {
+// open makes a site's upstream: a bucket, with releases if it has any, or an HTTP
+// server, below the rules of a static site if the policy has any.
+// position is where the node stands in the purge log.
+func (o *origins) open(site *config.Site, env Env, connsMax int, position func() (string, uint64)) (http.RoundTripper, error) {
 	var upstream http.RoundTripper
 	switch {
 	case site.Origin.S3 != nil:
@@ -55,8 +56,9 @@ func (o *origins) open(site *config.Site, env Env, connsMax int) (http.RoundTrip
 		if err != nil {
 			return nil, err
 		}
-		*o = append(*o, bucket)
-		upstream = bucket
+		releases := origin.NewReleases(bucket, origin.ReleasesOptions{Position: position})
+		*o = append(*o, releases, bucket)
+		upstream = releases
 	case site.Origin.HTTP != nil:
 		server, err := origin.NewHTTP(origin.HTTPOptions{
 			URL: site.Origin.HTTP.URL, Host: site.Origin.HTTP.Host, Dial: env.DialUpstream, HeaderTimeout: originHeaderTimeout, ConnsMax: connsMax,

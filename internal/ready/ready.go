@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 )
@@ -36,6 +37,9 @@ type File struct {
 	// CAFile is the path of the certificate, in PEM, that signs the PoPs' own.
 	CAFile string `json:"ca_file"`
 	PoPs   []PoP  `json:"pops"`
+	// S3 is the bucket that has the site, and the keys to it; nil where the
+	// origin is no bucket.
+	S3 *S3 `json:"s3,omitempty"`
 	// PID is the process that wrote the file; Write sets it.
 	PID int `json:"pid,omitempty"`
 }
@@ -48,6 +52,27 @@ type PoP struct {
 	HTTPS  string `json:"https"`
 	Admin  string `json:"admin"`
 }
+
+// S3 is a bucket. Its Endpoint is "host:port".
+type S3 struct {
+	Endpoint  string `json:"endpoint"`
+	Bucket    string `json:"bucket"`
+	Prefix    string `json:"prefix,omitempty"`
+	Region    string `json:"region,omitempty"`
+	AccessKey string `json:"access_key"`
+	SecretKey Secret `json:"secret_key"`
+	Secure    bool   `json:"secure,omitempty"`
+}
+
+// Secret is text that the file has and nothing else shows: however it is printed
+// it reads REDACTED.
+type Secret string
+
+// Format answers every verb of package fmt.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "REDACTED") }
+
+// LogValue is for log/slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue("REDACTED") }
 
 // DefaultPath is where a lab leaves its file for commands that are not told
 // another place: weir/lab.json in the user's cache folder. It is "" where the

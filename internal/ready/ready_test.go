@@ -1,8 +1,11 @@
 package ready
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -168,4 +171,27 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("took %q", text)
 		}
 	})
+}
+
+// The file has the bucket's secret, and nothing that prints it does.
+func TestSecretIsInTheFileAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lab.json")
+	f := File{Site: "lab", Control: "http://127.0.0.1:1", S3: &S3{Endpoint: "127.0.0.1:2", Bucket: "b", AccessKey: "k", SecretKey: "SECRET"}}
+	if err := f.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(path)
+	if err != nil || *got.S3 != *f.S3 {
+		t.Errorf("%+v, %v", got.S3, err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", got.S3.SecretKey)
+	for _, text := range []string{fmt.Sprint(*got.S3), fmt.Sprintf("%+v %#v %q %x %s", *got.S3, *got.S3, got.S3.SecretKey, got.S3.SecretKey, got.S3.SecretKey), log.String()} {
+		if strings.Contains(text, "SECRET") || strings.Contains(text, "534543524554") {
+			t.Errorf("%s", text)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
 }

@@ -22,6 +22,9 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/sync/errgroup"
+
+	"weir/internal/sitefiles"
+	"weir/origin/release"
 )
 
 const (
@@ -65,7 +68,7 @@ func Sync(ctx context.Context, opts Options, dir string) ([]string, error) {
 			opts.Log.Warn("link that leads nowhere is left out", "link", link, "error", err)
 		}
 	}
-	files, err := listFiles(dir, opts.FollowLinks, skipped)
+	files, err := sitefiles.List(dir, sitefiles.Options{FollowLinks: opts.FollowLinks, Skipped: skipped})
 	if err != nil {
 		return nil, fmt.Errorf("sync bucket: %w", err)
 	}
@@ -94,6 +97,24 @@ func Exists(ctx context.Context, opts Options) (bool, error) {
 		return false, fmt.Errorf("look for %v: %w", opts.S3, err)
 	}
 	return exists, nil
+}
+
+// HasReleases says whether weir deploy has filled the bucket: then that is what
+// is served. A bucket that is not there has none.
+func HasReleases(ctx context.Context, opts Options) (bool, error) {
+	s, err := newSyncer(opts)
+	if err != nil {
+		return false, fmt.Errorf("look for releases in %v: %w", opts.S3, err)
+	}
+	defer s.close()
+	_, err = s.client.StatObject(ctx, s.opts.S3.Bucket, s.prefix+release.PointerKey, minio.StatObjectOptions{})
+	if status := minio.ToErrorResponse(err).StatusCode; status == http.StatusNotFound || status == http.StatusForbidden {
+		return false, nil // Stores may say Forbidden of what is not there; the next request tells.
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for releases in %v: %w", opts.S3, err)
+	}
+	return true, nil
 }
 
 type syncer struct {
@@ -137,7 +158,7 @@ func newSyncer(opts Options) (*syncer, error) {
 	return s, err
 }
 
-func (s *syncer) sync(ctx context.Context, files []file) error {
+func (s *syncer) sync(ctx context.Context, files []sitefiles.File) error {
 	if err := s.makeBucket(ctx); err != nil {
 		return err
 	}
@@ -152,7 +173,7 @@ func (s *syncer) sync(ctx context.Context, files []file) error {
 		return nil
 	}
 	for _, f := range files {
-		delete(stored, s.prefix+f.key)
+		delete(stored, s.prefix+f.Key)
 	}
 	return s.removeAll(ctx, stored)
 }
@@ -179,7 +200,7 @@ type state struct {
 }
 
 // list asks for all objects below the prefix. They are as many as the site has
-// files, which is within filesMax unless the bucket has much besides.
+// files, which is within sitefiles.Max unless the bucket has much besides.
 func (s *syncer) list(ctx context.Context) (map[string]state, error) {
 	// Ends the goroutine behind the channel when this returns early.
 	ctx, cancel := context.WithCancel(ctx)
@@ -189,8 +210,8 @@ func (s *syncer) list(ctx context.Context) (map[string]state, error) {
 		if object.Err != nil {
 			return nil, fmt.Errorf("list objects: %w", object.Err)
 		}
-		if len(stored) == filesMax {
-			return nil, fmt.Errorf("list objects: more than %d of them", filesMax)
+		if len(stored) == sitefiles.Max {
+			return nil, fmt.Errorf("list objects: more than %d of them", sitefiles.Max)
 		}
 		stored[object.Key] = state{md5: strings.Trim(object.ETag, `"`), bytes: object.Size}
 	}
@@ -198,7 +219,7 @@ func (s *syncer) list(ctx context.Context) (map[string]state, error) {
 	return stored, ctx.Err()
 }
 
-func (s *syncer) uploadAll(ctx context.Context, files []file, stored map[string]state) error {
+func (s *syncer) uploadAll(ctx context.Context, files []sitefiles.File, stored map[string]state) error {
 	group, uploading := errgroup.WithContext(ctx)
 	group.SetLimit(s.opts.UploadsMax)
 	for _, f := range files {
@@ -207,7 +228,7 @@ func (s *syncer) uploadAll(ctx context.Context, files []file, stored map[string]
 		}
 		group.Go(func() error {
 			if err := s.uploadChanged(uploading, f, stored); err != nil {
-				return fmt.Errorf("upload %q: %w", f.key, err)
+				return fmt.Errorf("upload %q: %w", f.Key, err)
 			}
 			return nil
 		})
@@ -218,8 +239,8 @@ func (s *syncer) uploadAll(ctx context.Context, files []file, stored map[string]
 	return ctx.Err()
 }
 
-func (s *syncer) uploadChanged(ctx context.Context, f file, stored map[string]state) error {
-	body, err := os.Open(f.path)
+func (s *syncer) uploadChanged(ctx context.Context, f sitefiles.File, stored map[string]state) error {
+	body, err := os.Open(f.Path)
 	if err != nil {
 		return err
 	}
@@ -227,9 +248,9 @@ func (s *syncer) uploadChanged(ctx context.Context, f file, stored map[string]st
 	return errors.Join(err, body.Close())
 }
 
-func (s *syncer) upload(ctx context.Context, f file, body *os.File, stored map[string]state) error {
-	key := s.prefix + f.key
-	if old, ok := stored[key]; ok && old.bytes == f.bytes {
+func (s *syncer) upload(ctx context.Context, f sitefiles.File, body *os.File, stored map[string]state) error {
+	key := s.prefix + f.Key
+	if old, ok := stored[key]; ok && old.bytes == f.Bytes {
 		sum := md5.New() //nolint:gosec // It is compared with what S3 computed.
 		if _, err := io.Copy(sum, body); err != nil {
 			return err
@@ -242,15 +263,15 @@ func (s *syncer) upload(ctx context.Context, f file, body *os.File, stored map[s
 		}
 	}
 	// A single upload, however large, since the ETag of one in parts is no MD5.
-	_, err := s.client.PutObject(ctx, s.opts.S3.Bucket, key, body, f.bytes, minio.PutObjectOptions{
-		ContentType:      ContentType(f.key),
+	_, err := s.client.PutObject(ctx, s.opts.S3.Bucket, key, body, f.Bytes, minio.PutObjectOptions{
+		ContentType:      sitefiles.ContentType(f.Key),
 		UserMetadata:     map[string]string{marker: "1"},
 		DisableMultipart: true,
 	})
 	if err != nil {
 		return err
 	}
-	s.note(f.key)
+	s.note(f.Key)
 	return nil
 }
 

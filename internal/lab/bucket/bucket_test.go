@@ -249,18 +249,3 @@ func TestLinksAreFollowed(t *testing.T) {
 	}
 	synced(t, bucket.Options{S3: s3, FollowLinks: true}, site, "/lib/deep/y.js", "/lib/x.js")
 }
-
-func TestContentTypes(t *testing.T) {
-	for name, want := range map[string]string{
-		"index.html": "text/html; charset=utf-8", "A.HTM": "text/html; charset=utf-8", "site.css": "text/css; charset=utf-8",
-		"app.3f9a.js": "text/javascript; charset=utf-8", "x.mjs": "text/javascript; charset=utf-8", "x.json": "application/json", "app.js.map": "application/json",
-		"x.svg": "image/svg+xml; charset=utf-8", "x.png": "image/png", "x.jpg": "image/jpeg", "x.webp": "image/webp", "x.avif": "image/avif", "x.gif": "image/gif",
-		"favicon.ico": "image/x-icon", "x.woff": "font/woff", "x.woff2": "font/woff2", "x.ttf": "font/ttf", "x.txt": "text/plain; charset=utf-8",
-		"x.xml": "application/xml; charset=utf-8", "x.pdf": "application/pdf", "x.wasm": "application/wasm", "x.mp4": "video/mp4", "x.webm": "video/webm",
-		"x.zip": "application/zip", "x.tar.gz": "application/gzip", "noending": "application/octet-stream", "x.unheard-of": "application/octet-stream", "a.b/c": "application/octet-stream",
-	} {
-		if got := bucket.ContentType(name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
-}

@@ -83,6 +83,13 @@ func (r *rooted) CreateMultipartUpload(ctx context.Context, in s3response.Create
 	return out, err
 }
 
+func (r *rooted) ListMultipartUploads(ctx context.Context, in *s3.ListMultipartUploadsInput) (s3response.ListMultipartUploadsResult, error) {
+	bucket := in.Bucket
+	out, err := within(r, &in.Bucket, nil, func() (s3response.ListMultipartUploadsResult, error) { return r.posix.ListMultipartUploads(ctx, in) })
+	out.Bucket = *bucket
+	return out, err
+}
+
 func (r *rooted) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
 	return within(r, &in.Bucket, in.Key, func() (*s3.UploadPartOutput, error) { return r.posix.UploadPart(ctx, in) })
 }

@@ -1,4 +1,6 @@
-package bucket
+// Package sitefiles says which files of a directory are a site's, under which
+// keys, and what type of content each is.
+package sitefiles
 
 import (
 	"errors"
@@ -9,34 +11,56 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"weir/origin"
 )
 
-const (
-	filesMax    = 1_000_000 // files and directories below one
-	keyBytesMax = 1024      // S3's limit
-	bytesMax    = 5 << 30   // of one file: S3's limit for a single upload
-)
+// Max bounds the files and directories below one.
+const Max = 1_000_000
 
-// file is one that is to be in the bucket.
-type file struct {
-	key   string // slash-separated, below the directory
-	path  string
-	bytes int64
+// File is one that is to be in a bucket.
+type File struct {
+	// Key is its name below the directory, with slashes.
+	Key string
+	// Path opens it.
+	Path  string
+	Bytes int64
 }
+
+// Options say what of a directory counts. The zero value is everything that is
+// no junk, and no link out of it.
+type Options struct {
+	// FollowLinks takes what symbolic links out of the directory lead to, and
+	// leaves out links that lead nowhere. Without it both are errors.
+	FollowLinks bool
+	// HideDots leaves out what begins with a dot, save .well-known.
+	HideDots bool
+	// Skipped, if set, is told of what is left out, and why, other than junk.
+	Skipped func(name string, why error)
+	// BytesMax bounds one file. Default 5 GiB, S3's limit for a single upload.
+	BytesMax int64
+}
+
+// ErrDot is why a file with a name that begins with a dot is left out.
+var ErrDot = errors.New("its name begins with a dot")
 
 // listing walks a directory.
 type listing struct {
-	root        string // with all links followed
-	followLinks bool
-	skipped     func(link string, err error)
-	entries     int // seen so far, of any kind
-	files       []file
+	Options
+	root    string // with all links followed
+	entries int    // seen so far, of any kind
+	files   []File
 }
 
-// listFiles finds the regular files below dir, in order of their keys.
-func listFiles(dir string, followLinks bool, skipped func(link string, err error)) ([]file, error) {
+// List finds the regular files below dir, in order of their keys. What version
+// control, editors and desktops leave about is passed over.
+func List(dir string, o Options) ([]File, error) {
+	if o.Skipped == nil {
+		o.Skipped = func(string, error) {}
+	}
+	if o.BytesMax == 0 {
+		o.BytesMax = 5 << 30
+	}
 	root, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("directory %q does not exist", dir)
@@ -52,14 +76,14 @@ func listFiles(dir string, followLinks bool, skipped func(link string, err error
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("%q is not a directory", dir)
 	}
-	l := &listing{root: root, followLinks: followLinks, skipped: skipped}
+	l := &listing{Options: o, root: root}
 	if err := l.walk(root, "", nil); err != nil {
 		return nil, err
 	}
 	if len(l.files) == 0 {
 		return nil, fmt.Errorf("directory %q has no files to upload", dir)
 	}
-	slices.SortFunc(l.files, func(a, b file) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(l.files, func(a, b File) int { return strings.Compare(a.Key, b.Key) })
 	return l.files, nil
 }
 
@@ -78,8 +102,12 @@ func (l *listing) walk(real, prefix string, above []string) error {
 		if isJunk(entry.Name()) {
 			continue
 		}
-		if l.entries++; l.entries > filesMax {
-			return fmt.Errorf("directory %q has more than %d entries", l.root, filesMax)
+		if l.entries++; l.entries > Max {
+			return fmt.Errorf("directory %q has more than %d entries", l.root, Max)
+		}
+		if l.HideDots && strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".well-known" {
+			l.Skipped(path.Join(prefix, entry.Name()), ErrDot)
+			continue
 		}
 		if err := l.add(filepath.Join(real, entry.Name()), path.Join(prefix, entry.Name()), entry, above); err != nil {
 			return err
@@ -94,9 +122,9 @@ func (l *listing) add(name, key string, entry fs.DirEntry, above []string) (err 
 	if entry.Type()&fs.ModeSymlink != 0 {
 		link := name
 		name, err = l.follow(link)
-		if l.followLinks && errors.Is(err, fs.ErrNotExist) {
+		if l.FollowLinks && errors.Is(err, fs.ErrNotExist) {
 			// A web server on the directory would answer 404.
-			l.skipped(link, err)
+			l.Skipped(link, err)
 			return nil
 		}
 		if err != nil {
@@ -112,13 +140,15 @@ func (l *listing) add(name, key string, entry fs.DirEntry, above []string) (err 
 	case !info.Mode().IsRegular():
 		return nil
 	}
-	if err := checkKey(key); err != nil {
+	// A name that an origin would not serve is an error, so that a site is not
+	// uploaded in part.
+	if err := origin.CheckKey(key); err != nil {
 		return fmt.Errorf("file %q: %w", name, err)
 	}
-	if info.Size() > bytesMax {
-		return fmt.Errorf("file %q: its %d bytes are more than the %d that S3 takes in one upload", name, info.Size(), int64(bytesMax))
+	if info.Size() > l.BytesMax {
+		return fmt.Errorf("file %q: its %d bytes are more than the %d that can be uploaded", name, info.Size(), l.BytesMax)
 	}
-	l.files = append(l.files, file{key: key, path: name, bytes: info.Size()})
+	l.files = append(l.files, File{Key: key, Path: name, Bytes: info.Size()})
 	return nil
 }
 
@@ -130,24 +160,10 @@ func (l *listing) follow(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("symbolic link %q leads nowhere: %w", name, err)
 	}
-	if l.followLinks || target == l.root || strings.HasPrefix(target, l.root+string(filepath.Separator)) {
+	if l.FollowLinks || target == l.root || strings.HasPrefix(target, l.root+string(filepath.Separator)) {
 		return target, nil
 	}
 	return "", fmt.Errorf("symbolic link %q leads out of the directory, to %q: copy the file in, or allow links", name, target)
-}
-
-// checkKey refuses names that an S3 origin would not serve, so that a site is
-// not uploaded in part.
-func checkKey(key string) error {
-	switch {
-	case !utf8.ValidString(key):
-		return errors.New("its name is not UTF-8")
-	case strings.ContainsFunc(key, unicode.IsControl) || strings.Contains(key, `\`):
-		return errors.New("its name has a control character or a backslash")
-	case len(key) > keyBytesMax:
-		return fmt.Errorf("its name of %d bytes is longer than %d", len(key), keyBytesMax)
-	}
-	return nil
 }
 
 // isJunk knows what versioning systems, editors and desktops leave about. Other
