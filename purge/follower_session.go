@@ -266,10 +266,12 @@ func (f *Follower) weigh() {
 	}
 	if f.aimed && f.status.Sessions > 0 && applied >= f.target && !f.status.Current.IsZero() {
 		f.status.CaughtUp = true
-		f.caughtUpOnce.Do(func() { close(f.caughtUp) })
 	}
 	if f.status.CaughtUp && !f.status.Current.IsZero() && f.unwritten == nil {
 		f.Index.trust(f.trustedUntil())
+	}
+	if f.status.CaughtUp { // told last, so that who waits for it finds the index trusted
+		f.caughtUpOnce.Do(func() { close(f.caughtUp) })
 	}
 }
 
