@@ -17,7 +17,7 @@ import (
 const (
 	lagMax       = 4 * time.Second
 	fillWait     = 10 * time.Second
-	stallTimeout = 5 * time.Second
+	stallTimeout = 10 * time.Second
 )
 
 const siteName = "chaos"
