@@ -127,8 +127,9 @@ type deployer struct {
 	// base is the pointer that the run builds on; nil where there is none.
 	base *release.Pointer
 	etag string // of the pointer in the bucket, as this run knows it
-	// waits says that the user knows what is waited for.
-	waits bool
+	// Whose sweep is waited for, and since when.
+	waitsFor   string
+	waitsSince time.Time
 }
 
 // open connects to the store.
@@ -270,7 +271,7 @@ func (d *deployer) settleBase(ctx context.Context) error {
 			if missing != nil && !errors.Is(missing, purge.ErrMissing) {
 				return fmt.Errorf("purge of release %d: %w", d.base.Current, missing)
 			}
-		case d.base.Sweep != nil && d.now().Before(d.base.Sweep.Until):
+		case d.leased():
 			if err := d.awaitSweep(ctx); err != nil {
 				return err
 			}

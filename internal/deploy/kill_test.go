@@ -71,13 +71,13 @@ func killAt(t *testing.T, w *world, a, b, when string, at int, then func(*world)
 	line := &wire{}
 	if when == "before" {
 		line.before = func(number int, r *http.Request) error {
-			w.locked(r, w.visit)
+			w.locked(w.visit)
 			return kill(number, r)
 		}
 	} else {
 		line.after = kill
-		line.before = func(number int, r *http.Request) error {
-			w.locked(r, w.visit)
+		line.before = func(number int, _ *http.Request) error {
+			w.locked(w.visit)
 			if number > at {
 				return errKilled
 			}
@@ -100,7 +100,7 @@ func killAt(t *testing.T, w *world, a, b, when string, at int, then func(*world)
 }
 
 // locked lets clients load while nothing else happens.
-func (w *world) locked(_ *http.Request, visit func()) {
+func (w *world) locked(visit func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	visit()

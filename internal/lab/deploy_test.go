@@ -63,8 +63,8 @@ type visitors struct {
 	wait  sync.WaitGroup
 	loads atomic.Int64
 	seen  sync.Map // releases
-	// mixed counts pages of one release beside a style.css of another, which
-	// nobody promises not to happen, and spans how long it could be seen.
+	// mixed counts pages of one release beside a style.css of another: it was
+	// asked for after the page, and a switch may have come in between.
 	styled atomic.Int64
 	mixed  atomic.Int64
 }
