@@ -71,7 +71,7 @@ func (s *countingStore) put(key, body string) {
 }
 
 // release makes files the current release. Their lifetimes are their names.
-func (s *countingStore) release(t *testing.T, number uint64, files map[string]string) {
+func (s *countingStore) release(t testing.TB, number uint64, files map[string]string) {
 	t.Helper()
 	m := &release.Manifest{Release: number}
 	for _, key := range sortedKeys(files) {
@@ -117,6 +117,14 @@ func releases(t *testing.T) (*countingStore, *purgeLog, *origin.Releases) {
 
 func agingReleases(t *testing.T, ageMax time.Duration) (*countingStore, *purgeLog, *origin.Releases) {
 	t.Helper()
+	s, l, r, _ := bucketOf(t, ageMax)
+	return s, l, r
+}
+
+// bucketOf gives a store, where its node is in the purge log, and the origins over
+// it: with releases, and without.
+func bucketOf(t testing.TB, ageMax time.Duration) (*countingStore, *purgeLog, *origin.Releases, *origin.S3) {
+	t.Helper()
 	s := &countingStore{objects: map[string]string{}, status: map[string]int{}, asked: map[string]int{}}
 	server := httptest.NewServer(s)
 	bucket, err := origin.NewS3(origin.S3Options{Endpoint: server.Listener.Addr().String(), Bucket: "site", AccessKey: "k", SecretKey: "s"})
@@ -130,7 +138,7 @@ func agingReleases(t *testing.T, ageMax time.Duration) (*countingStore, *purgeLo
 		_ = bucket.Close()
 		server.Close()
 	})
-	return s, l, r
+	return s, l, r, bucket
 }
 
 func wantBody(t *testing.T, via http.RoundTripper, target string, status int, body string) {

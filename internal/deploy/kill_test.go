@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -136,6 +137,31 @@ func TestAnswerToTheSwitchIsLost(t *testing.T) {
 		w.settled(letter)
 		if p := w.pointer(); lost != 1 || p.Current != uint64(i+1) {
 			t.Errorf("%d answers lost, %+v", lost, p)
+		}
+	}
+}
+
+// A store that refuses one of two writes at once with 409 means: try again.
+func TestWriteThatConflicts(t *testing.T) {
+	w := newWorld(t, labStore(t), "")
+	for i, letter := range []string{"a", "b"} {
+		refused := 0
+		conflicting := func(o *Options) {
+			next := o.Transport
+			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/pointer") && refused < 2 {
+					refused++
+					body := "<Error><Code>ConditionalRequestConflict</Code></Error>"
+					return &http.Response{StatusCode: 409, Header: http.Header{"Content-Type": {"application/xml"}},
+						ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+				}
+				return next.RoundTrip(r)
+			})
+		}
+		w.mustDeploy(site(t, versioned(letter)), conflicting)
+		w.settled(letter)
+		if p := w.pointer(); refused != 2 || p.Current != uint64(i+1) {
+			t.Errorf("%d writes refused, %+v", refused, p)
 		}
 	}
 }
