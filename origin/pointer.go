@@ -15,6 +15,9 @@ import (
 
 const (
 	pointerAgeMax = 30 * time.Second
+	// absentAgeMax is how long it is believed, when a path is missing, that there
+	// is no pointer: buckets that never have one must not pay for it.
+	absentAgeMax = time.Second
 	// pointerTimeout bounds one reading, of a pointer and its manifest.
 	pointerTimeout = 60 * time.Second
 )

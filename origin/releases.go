@@ -44,6 +44,8 @@ const freshField = "Weir-Fresh"
 //   - before it says that there is no such path, or that an object is gone: a
 //     page of the new release may have come by another node;
 //   - when the request asks for what there is now.
+//
+// A bucket without a pointer is looked at for that once a second at most.
 type Releases struct {
 	o       ReleasesOptions
 	s3      *S3
@@ -100,7 +102,7 @@ func (r *Releases) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := r.answer(req, key, v.manifest)
 		// By an older pointer, that something is missing is not known yet.
 		missing := errors.Is(err, errContentGone) || err == nil && resp.StatusCode == http.StatusNotFound
-		if !missing || waited && err == nil {
+		if !missing || waited && err == nil || v.manifest == nil && time.Since(v.began) < absentAgeMax {
 			return resp, err
 		}
 		if waited {

@@ -71,7 +71,7 @@ func (s *countingStore) put(key, body string) {
 }
 
 // release makes files the current release. Their lifetimes are their names.
-func (s *countingStore) release(t *testing.T, number uint64, files map[string]string) {
+func (s *countingStore) release(t testing.TB, number uint64, files map[string]string) {
 	t.Helper()
 	m := &release.Manifest{Release: number}
 	for _, key := range sortedKeys(files) {
@@ -117,6 +117,14 @@ func releases(t *testing.T) (*countingStore, *purgeLog, *origin.Releases) {
 
 func agingReleases(t *testing.T, ageMax time.Duration) (*countingStore, *purgeLog, *origin.Releases) {
 	t.Helper()
+	s, l, r, _ := bucketOf(t, ageMax)
+	return s, l, r
+}
+
+// bucketOf gives a store, where its node is in the purge log, and the origins over
+// it: with releases, and without.
+func bucketOf(t testing.TB, ageMax time.Duration) (*countingStore, *purgeLog, *origin.Releases, *origin.S3) {
+	t.Helper()
 	s := &countingStore{objects: map[string]string{}, status: map[string]int{}, asked: map[string]int{}}
 	server := httptest.NewServer(s)
 	bucket, err := origin.NewS3(origin.S3Options{Endpoint: server.Listener.Addr().String(), Bucket: "site", AccessKey: "k", SecretKey: "s"})
@@ -130,7 +138,7 @@ func agingReleases(t *testing.T, ageMax time.Duration) (*countingStore, *purgeLo
 		_ = bucket.Close()
 		server.Close()
 	})
-	return s, l, r
+	return s, l, r, bucket
 }
 
 func wantBody(t *testing.T, via http.RoundTripper, target string, status int, body string) {
@@ -247,11 +255,16 @@ func TestBucketWithoutPointer(t *testing.T) {
 			s, _, r := releases(t)
 			s.put("a.txt", "raw")
 			s.status[release.PointerKey] = status
+			begun := time.Now()
 			for range 20 {
 				wantBody(t, r, "/a.txt", 200, "raw")
+				wantBody(t, r, "/none", 404, "")
 			}
-			if n := s.count(release.PointerKey); n != 1 {
+			if n := s.count(release.PointerKey); n > 1+int(time.Since(begun)/time.Second) {
 				t.Errorf("%d looks for a pointer", n)
+			}
+			if n := s.count("none"); n > 20+int(time.Since(begun)/time.Second) {
+				t.Errorf("20 requests are %d at the bucket", n)
 			}
 			if resp, _ := fetch(t, r, "/a.txt"); resp.Header.Get("Surrogate-Key") != "stored" || resp.Header.Get("Last-Modified") == "" {
 				t.Errorf("%v", resp.Header)
@@ -292,6 +305,7 @@ func TestMissingPathIsLookedForInTheNewestRelease(t *testing.T) {
 	s.put("a", "raw")
 	wantBody(t, r, "/a", 200, "raw")
 	s.release(t, 1, map[string]string{"app.1.js": "one"})
+	time.Sleep(1100 * time.Millisecond) // for so long it is believed that there is no pointer
 	wantBody(t, r, "/app.1.js", 200, "one")
 	s.release(t, 2, map[string]string{"app.2.js": "two"})
 	wantBody(t, r, "/app.2.js", 200, "two")

@@ -94,6 +94,7 @@ const (
 	timeoutDefault  = 30 * time.Second
 	noteBytesMax    = 200
 	reachTimeout    = 15 * time.Second
+	writesMax       = 3 // of a pointer
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -127,8 +128,9 @@ type deployer struct {
 	// base is the pointer that the run builds on; nil where there is none.
 	base *release.Pointer
 	etag string // of the pointer in the bucket, as this run knows it
-	// waits says that the user knows what is waited for.
-	waits bool
+	// Whose sweep is waited for, and since when.
+	waitsFor   string
+	waitsSince time.Time
 }
 
 // open connects to the store.
@@ -270,7 +272,7 @@ func (d *deployer) settleBase(ctx context.Context) error {
 			if missing != nil && !errors.Is(missing, purge.ErrMissing) {
 				return fmt.Errorf("purge of release %d: %w", d.base.Current, missing)
 			}
-		case d.base.Sweep != nil && d.now().Before(d.base.Sweep.Until):
+		case d.leased():
 			if err := d.awaitSweep(ctx); err != nil {
 				return err
 			}
@@ -305,23 +307,30 @@ func (d *deployer) write(ctx context.Context, p *release.Pointer) error {
 	if err != nil {
 		return err
 	}
-	etag, err := d.store.replace(ctx, release.PointerKey, text, d.etag)
-	if errors.Is(err, errCondition) {
-		// An answer may be lost, and the write be tried again after it was done.
-		now, at, readErr := d.store.get(ctx, release.PointerKey, release.PointerBytesMax)
-		if readErr != nil && !errors.Is(readErr, errNotThere) {
-			return fmt.Errorf("pointer: %w", readErr)
+	for range writesMax {
+		etag, err := d.store.replace(ctx, release.PointerKey, text, d.etag)
+		if err != nil && !errors.Is(err, errCondition) {
+			return fmt.Errorf("pointer: %w", err)
 		}
-		if string(now) != string(text) {
-			return ErrLost
+		if err != nil {
+			// An answer may be lost, and the write be tried again after it was
+			// done; and a store may refuse one of two at once, and do neither.
+			now, at, err := d.store.get(ctx, release.PointerKey, release.PointerBytesMax)
+			switch {
+			case err != nil && !errors.Is(err, errNotThere):
+				return fmt.Errorf("pointer: %w", err)
+			case string(now) == string(text):
+				etag = at
+			case at == d.etag:
+				continue
+			default:
+				return ErrLost
+			}
 		}
-		etag, err = at, nil
+		d.base, d.etag = p, etag
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("pointer: %w", err)
-	}
-	d.base, d.etag = p, etag
-	return nil
+	return ErrLost
 }
 
 // reach finds out whether control answers, and knows the token, before there is a

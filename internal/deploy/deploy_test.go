@@ -388,6 +388,26 @@ func TestSweepIsWaitedFor(t *testing.T) {
 	w.settled("after the lease")
 }
 
+// A lease of somebody whose clock is years ahead ends when a lease has to.
+func TestLeaseOfAnotherClock(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	d := &deployer{Options: Options{now: func() time.Time { return now }}}
+	d.base = &release.Pointer{Sweep: &release.Sweep{By: "a", Until: now.Add(1e6 * time.Hour)}}
+	if !d.leased() {
+		t.Error("it is not waited for")
+	}
+	d.waitsFor, d.waitsSince = "a", now
+	if now = now.Add(sweepLease - 1); !d.leased() {
+		t.Error("it is not waited for long enough")
+	}
+	if now = now.Add(1); d.leased() {
+		t.Error("it is waited for for ever")
+	}
+	if d.base.Sweep.By = "b"; !d.leased() {
+		t.Error("the next one is not waited for")
+	}
+}
+
 // A sweep does not remove what a deploy that began before it has found there: that
 // one loses.
 func TestSweepAndDeployAtOnce(t *testing.T) {

@@ -33,7 +33,7 @@ const (
 // A node may still go on with a release that is gone. When a content is missing,
 // it looks for the newest (origin.Releases).
 func (d *deployer) sweep(ctx context.Context) error {
-	if d.base == nil || d.base.Pending != nil || d.base.Sweep != nil && d.now().Before(d.base.Sweep.Until) {
+	if d.base == nil || d.base.Pending != nil || d.leased() {
 		return nil // Somebody else has come next, and sweeps after his own.
 	}
 	removals, err := d.unused(ctx)
@@ -128,11 +128,21 @@ func (d *deployer) unused(ctx context.Context) ([]removal, error) {
 	return all, nil
 }
 
+// leased says whether somebody else may be sweeping. A lease ends when it says, and
+// when it has been waited for as long as a lease is: then its clock is another.
+func (d *deployer) leased() bool {
+	lease := d.base.Sweep
+	if lease == nil || !d.now().Before(lease.Until) {
+		return false
+	}
+	return d.waitsFor != lease.By || d.now().Sub(d.waitsSince) < sweepLease
+}
+
 // awaitSweep waits a little for a sweep that somebody is at.
 func (d *deployer) awaitSweep(ctx context.Context) error {
-	if !d.waits {
-		d.waits = true
-		if err := d.say("waiting for another's sweep, at most until %s", d.base.Sweep.Until.Format(time.TimeOnly)); err != nil {
+	if lease := d.base.Sweep; d.waitsFor != lease.By {
+		d.waitsFor, d.waitsSince = lease.By, d.now()
+		if err := d.say("waiting for another's sweep, at most until %s", lease.Until.Local().Format(time.TimeOnly)); err != nil {
 			return err
 		}
 	}

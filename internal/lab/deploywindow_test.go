@@ -27,7 +27,7 @@ func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
 //
 // Nothing promises it for the moment in which a shield has applied the purge and
 // the PoP has not. A node that took every release that it sees for its own would
-// mix in a quarter of these loads.
+// mix in a quarter of these loads and more.
 func TestNamesWithoutFingerprint(t *testing.T) {
 	l := start(t, lab.Options{Shields: 2})
 	options := deployOptions(t, l)
