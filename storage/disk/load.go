@@ -88,6 +88,9 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	} else if o.async {
 		v.file = vfs.Async(v.file)
 	}
+	if err := v.recallSwept(); err != nil {
+		return v, err
+	}
 	return v, v.recover(rows)
 }
 

@@ -52,6 +52,7 @@ type volume struct {
 	regions   []region
 	index     index
 	checked   checkedVersions
+	swept     atomic.Pointer[sweptMark] // nil: none
 	health    health
 	blocks    sync.Pool // of *[]byte, blockBytes long
 	chunks    sync.Pool // of *gathered, chunkBytes long
@@ -98,8 +99,10 @@ type volume struct {
 	filling    *segment
 	flushAt    time.Time
 	queue      []work
+	worked     uint64 // how much of the queue has been done since the start
 	spare      []byte
 	owed       map[storage.Key]struct{} // deletions that are not in the log yet
+	unburied   bool                     // there were too many, and one was left out
 	progress   chan struct{}            // closed and made anew whenever the keeper has done something
 	full       bool                     // no region can be opened now
 	ahead      *region                  // free, to be opened after next
@@ -350,6 +353,7 @@ func (v *volume) buryLocked(k storage.Key, asks who) error {
 	r := &record{kind: kindTombstone, key: k}
 	if v.roomLocked(r.bytes(), asks) != nil {
 		if len(v.owed) >= owedMax {
+			v.unburied = true
 			return fmt.Errorf("%d deletions are not written yet: %w", owedMax, storage.ErrFull)
 		}
 		v.owed[k] = struct{}{}
