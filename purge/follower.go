@@ -158,6 +158,11 @@ func NewFollower(o FollowerOptions) (_ *Follower, err error) {
 	if err != nil {
 		return nil, err
 	}
+	swept, _, err := f.Journal.weight()
+	if err != nil {
+		return nil, err
+	}
+	f.Index.recall(swept)
 	if err := f.replay(); err != nil {
 		return nil, err
 	}

@@ -19,9 +19,11 @@ var ErrJournalClosed = errors.New("purge journal is closed")
 
 // Format of purges.db, a bbolt file:
 //
-//	bucket "state"    "format"  "1"
+//	bucket "state"    "format"  "1", or "2" once there is "swept"
 //	                  "epoch"   identity of the log that the versions belong to; "" for none yet
 //	                  "applied" version, 8 bytes, big-endian
+//	                  "swept"   version, 8 bytes, big-endian: whatever is stored and was not compared with
+//	                            it, or more, counts as purged; records up to it may be missing
 //	                  "targets" sum of the records' costs, 8 bytes, big-endian
 //	bucket "records"  key       version, 8 bytes, big-endian, so that keys are in log order
 //	                  value     ┌──────────────┬───────────────────────────────┐
@@ -37,17 +39,21 @@ var (
 	keyFormat     = []byte("format")
 	keyEpoch      = []byte("epoch")
 	keyApplied    = []byte("applied")
+	keySwept      = []byte("swept")
 	keyTargets    = []byte("targets")
 	castagnoli    = crc32.MakeTable(crc32.Castagnoli)
 )
 
-const journalFormat = "1"
+// journalFormatSwept keeps those who know nothing of "swept" from believing what is
+// left.
+const journalFormat, journalFormatSwept = "1", "2"
 
 // JournalOptions sets the limits of a Journal. The zero value gives the
 // defaults.
 type JournalOptions struct {
 	// TargetsMax is how many targets the records may have together; beyond
-	// it the oldest are folded. Default 1,000,000, which is about 100 MB.
+	// it the oldest are folded, as far as a Sweeper has not taken them out
+	// before. Default 1,000,000, which is about 100 MB.
 	TargetsMax int
 	// LockTimeout bounds the wait for another process to let go of the file.
 	// Default 5 s.
@@ -105,12 +111,12 @@ func prepareJournal(tx *bbolt.Tx) error {
 		return err
 	}
 	switch format := state.Get(keyFormat); string(format) {
-	case journalFormat:
+	case journalFormat, journalFormatSwept:
 		return nil
 	case "":
 		return state.Put(keyFormat, []byte(journalFormat))
 	default:
-		return fmt.Errorf("format %.32q is not known, only %q", format, journalFormat)
+		return fmt.Errorf("format %.32q is not known, only %q", format, journalFormatSwept)
 	}
 }
 
@@ -202,6 +208,7 @@ func (j *Journal) Reset(epoch string) error {
 		return errors.Join(
 			state.Put(keyEpoch, []byte(epoch)),
 			putVersion(state, keyApplied, 0),
+			putVersion(state, keySwept, 0),
 			putVersion(state, keyTargets, 0),
 		)
 	}))
