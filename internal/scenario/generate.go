@@ -114,6 +114,9 @@ func (g *generated) any() {
 		if g.chance(6) {
 			g.ambush(path)
 		}
+		if g.chance(4) {
+			g.sweep(path)
+		}
 	case n < 13:
 		g.read()
 	case n < 15:
@@ -197,6 +200,17 @@ func (g *generated) ambush(path string) {
 	g.readAt(pop, path)
 }
 
+// sweep lets a node forget a purge, since there is a newer one, and reads there
+// what it covered.
+func (g *generated) sweep(path string) {
+	g.purge(pick(g, simulatedPaths...))
+	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
+	g.add("sweep %s", node)
+	if slices.Contains(simulatedPoPs, node) {
+		g.readAt(node, path)
+	}
+}
+
 // read begins a read somewhere.
 func (g *generated) read() { g.readAt(pick(g, simulatedPoPs...), pick(g, simulatedPaths...)) }
 
@@ -235,7 +249,9 @@ func (g *generated) end(i int) {
 // trouble breaks something, or mends what was broken before.
 func (g *generated) trouble() {
 	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
-	switch g.rand.IntN(9) {
+	switch g.rand.IntN(10) {
+	case 9:
+		g.add("sweep %s", node)
 	case 0, 1:
 		g.toggle("cut "+node, "heal "+node)
 	case 2:

@@ -52,6 +52,7 @@ type running struct {
 	journal  *purge.Journal
 	index    *purge.Index
 	store    storage.Store
+	tiers    []cache.SweptStore // of store, the lowest first
 	engine   *cache.Engine
 	handler  *httpcache.Handler
 	upstream upstream
@@ -85,7 +86,7 @@ func (n *node) start() error {
 	if r.journal, err = purge.OpenJournal(filepath.Join(n.dir(), "purges.db"), purge.JournalOptions{}); err != nil {
 		return err
 	}
-	if r.store, err = n.openStore(); err != nil {
+	if r.store, r.tiers, err = n.openStore(); err != nil {
 		return err
 	}
 	r.engine, err = cache.New(cache.Options{
@@ -104,13 +105,13 @@ func (n *node) start() error {
 	return n.serve()
 }
 
-func (n *node) openStore() (storage.Store, error) {
+func (n *node) openStore() (storage.Store, []cache.SweptStore, error) {
 	below, err := disk.Open(disk.Options{Dir: filepath.Join(n.dir(), "store"), BudgetBytes: n.cluster.disk})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	above := memory.New(memory.Options{BudgetBytes: n.cluster.memory})
-	return tiered.New(above, below, tiered.Options{Log: n.cluster.alarm.logger()}), nil
+	return tiered.New(above, below, tiered.Options{Log: n.cluster.alarm.logger()}), []cache.SweptStore{below, above}, nil
 }
 
 // follow puts what the journal holds in force and goes on with the log.
