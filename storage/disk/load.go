@@ -88,9 +88,6 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 	} else if o.async {
 		v.file = vfs.Async(v.file)
 	}
-	if err := v.recallSwept(); err != nil {
-		return v, err
-	}
 	return v, v.recover(rows)
 }
 
@@ -204,8 +201,9 @@ func (v *volume) recover(rows map[uint32]regionRow) error {
 	if err := v.recoverOpen(open); err != nil {
 		return err
 	}
+	v.written = v.sequence
 	v.sequence += sequenceGap
-	return nil
+	return v.recallSwept()
 }
 
 // recoverOpen scans the regions that were open, the oldest first. The last one that
@@ -337,7 +335,12 @@ func (v *volume) loadFooters(regions []*region) (suspect bool) {
 				return
 			}
 			v.workers.Go(func() {
-				entries, err := v.entriesOf(r)
+				entries, footed, err := v.reader().entries(r.id, r.firstSequence.Load())
+				if err != nil {
+					v.failed(err)
+				} else if !footed {
+					v.swept.Store(nil) // what was replaced by a record that is damaged may be found
+				}
 				read <- footer{r, entries, err}
 			})
 		}

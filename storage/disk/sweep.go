@@ -75,13 +75,32 @@ func (t *table) swept(salt uint32) (m sweptMark, ok bool, err error) {
 	return m, ok, err
 }
 
-// recallSwept takes up the mark that the table has.
+// recallSwept takes up the mark that the table has, if all is there that was when
+// it was written. Where damage has hit a record, what that replaced or deleted may be
+// found again, at which no sweep has looked.
 func (v *volume) recallSwept() error {
 	m, ok, err := v.table.swept(v.salt)
-	if ok {
+	if ok && v.written+1 >= m.to && !v.holed(m.to) {
 		v.swept.Store(&m)
 	}
 	return err
+}
+
+// holed says whether something is missing between the records of regions that were
+// open, before one of a lower sequence.
+func (v *volume) holed(to uint64) bool {
+	end := uint32(0) // of the record before, in units
+	for i := range v.recovered {
+		e := &v.recovered[i]
+		if e.unit < end {
+			end = 0 // another region
+		}
+		if e.unit > end && e.sequence < to {
+			return true
+		}
+		end = e.unit + e.units
+	}
+	return false
 }
 
 // comparedWith is the version with whose hard purges an object has been compared
@@ -133,7 +152,7 @@ func (v *volume) sweep(ctx context.Context, version uint64, compare storage.Comp
 		since := to
 		v.mu.Lock()
 		closed, offline := v.closed, v.offline
-		to = v.sequence + 1
+		to = v.written + 1
 		v.mu.Unlock()
 		switch {
 		case closed:

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -346,4 +347,39 @@ func evictedComesBack(t *testing.T) bool {
 	defer mustClose(t, s)
 	_, found := m.check(s, "1")
 	return found
+}
+
+// Damage to a record brings back what the record had replaced. No sweep has looked
+// at that, whatever the mark says of its sequence.
+func TestDamageVoidsTheMark(t *testing.T) {
+	for _, after := range []bool{false, true} { // is there a record behind the one that is damaged?
+		o := Options{Dir: t.TempDir(), BudgetBytes: 512 << 10, AdmitAll: true}
+		m, s := newSweptModel(t), mustOpen(t, o)
+		m.put(s, "1", 1, 0, 100)
+		m.purge(1)
+		m.purge(2)
+		m.put(s, "1", 2, 2, 100)
+		if after {
+			m.put(s, "3", 3, 2, 100)
+		}
+		if _, err := m.sweep(s); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		path := filepath.Join(o.Dir, logFile)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := 1 + bytes.Index(b[1:], []byte(recordMagic))
+		b[second+50] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, o)
+		if checked, found := m.check(s, "1"); !found || checked != 0 {
+			t.Errorf("behind it %v: found %v, compared with %d", after, found, checked)
+		}
+		mustClose(t, s)
+	}
 }

@@ -89,6 +89,7 @@ type volume struct {
 	// mu guards everything below. No call of the file system is made under it.
 	mu         sync.Mutex
 	sequence   uint64
+	written    uint64 // the sequence of the newest record
 	turn       uint64
 	floor      uint64 // records of a lower sequence have been cleared
 	current    *region
@@ -244,7 +245,7 @@ func (v *volume) sealLocked(r *region, entries []footerEntry) {
 // putLocked appends a record for which there is room, and gives its place.
 func (v *volume) putLocked(r *record) place {
 	v.sequence++
-	r.sequence = v.sequence
+	r.sequence, v.written = v.sequence, v.sequence
 	at := place{region: v.current.id, unit: uint32(v.tail / unitBytes)}
 	v.filling.append(r, v.salt)
 	e := footerEntry{key: r.key, sequence: r.sequence, unit: at.unit, units: uint32(r.bytes() / unitBytes), kind: r.kind}
