@@ -201,7 +201,6 @@ func (v *volume) recover(rows map[uint32]regionRow) error {
 	if err := v.recoverOpen(open); err != nil {
 		return err
 	}
-	v.written = v.sequence
 	v.sequence += sequenceGap
 	return v.recallSwept()
 }

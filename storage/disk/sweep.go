@@ -28,22 +28,26 @@ var errLoading = errors.New("what is stored is not all known yet")
 // sweptMark says of the records of a directory whose sequence is in [from, to):
 // every object whose main record is one of them, or ever comes back as one after a
 // kill, has been compared with the hard purges up to version, and none covers it.
-type sweptMark struct{ from, to, version uint64 }
+type sweptMark struct {
+	from, to uint64
+	last     uint64 // the sequence of the newest record there was; 0: not known
+	version  uint64
+}
 
 // The mark stands in table.db's bucket "store" under "swept", integers
 // little-endian:
 //
 //	bytes   field
 //	4       salt of the directory: the mark of one that was begun anew says nothing
-//	3 × 8   from, to, version
+//	4 × 8   from, to, last, version
 //	4       crc32c of key and value
 var keySwept = []byte("swept")
 
-const sweptBytes = 4 + 3*8 + 4
+const sweptBytes = 4 + 4*8 + 4
 
 func (m sweptMark) append(b []byte, salt uint32) []byte {
 	b = binary.LittleEndian.AppendUint32(b, salt)
-	for _, v := range [...]uint64{m.from, m.to, m.version} {
+	for _, v := range [...]uint64{m.from, m.to, m.last, m.version} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return binary.LittleEndian.AppendUint32(b, rowSum(keySwept, b))
@@ -56,7 +60,8 @@ func decodeSwept(b []byte, salt uint32) (m sweptMark, ok bool) {
 		return m, false
 	}
 	return sweptMark{
-		from: binary.LittleEndian.Uint64(b[4:]), to: binary.LittleEndian.Uint64(b[12:]), version: binary.LittleEndian.Uint64(b[20:]),
+		from: binary.LittleEndian.Uint64(b[4:]), to: binary.LittleEndian.Uint64(b[12:]),
+		last: binary.LittleEndian.Uint64(b[20:]), version: binary.LittleEndian.Uint64(b[28:]),
 	}, true
 }
 
@@ -80,7 +85,10 @@ func (t *table) swept(salt uint32) (m sweptMark, ok bool, err error) {
 // found again, at which no sweep has looked.
 func (v *volume) recallSwept() error {
 	m, ok, err := v.table.swept(v.salt)
-	if ok && v.written+1 >= m.to && !v.holed(m.to) {
+	for i := range v.recovered {
+		v.written = max(v.written, v.recovered[i].sequence)
+	}
+	if ok && v.written >= m.last && !v.holed(m.to) {
 		v.swept.Store(&m)
 	}
 	return err
@@ -147,12 +155,12 @@ func (v *volume) sweep(ctx context.Context, version uint64, compare storage.Comp
 	if loading {
 		return errLoading
 	}
-	to := uint64(0)
+	to, last := uint64(0), uint64(0)
 	for range sweepRounds {
 		since := to
 		v.mu.Lock()
 		closed, offline := v.closed, v.offline
-		to = v.written + 1
+		to, last = v.sequence+1, v.written
 		v.mu.Unlock()
 		switch {
 		case closed:
@@ -171,7 +179,7 @@ func (v *volume) sweep(ctx context.Context, version uint64, compare storage.Comp
 	if err != nil {
 		return err
 	}
-	mark := sweptMark{from: min(from, to), to: to, version: version}
+	mark := sweptMark{from: min(from, to), to: to, last: last, version: version}
 	if err := v.table.setSwept(mark, v.salt); err != nil {
 		v.failed(err)
 		return err

@@ -89,7 +89,7 @@ type volume struct {
 	// mu guards everything below. No call of the file system is made under it.
 	mu         sync.Mutex
 	sequence   uint64
-	written    uint64 // the sequence of the newest record
+	written    uint64 // the sequence of the newest record; 0: not known
 	turn       uint64
 	floor      uint64 // records of a lower sequence have been cleared
 	current    *region
