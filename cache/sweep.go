@@ -49,6 +49,9 @@ type SweepResult struct {
 	// with it may be answered from. Soft purges up to it that cover anything there
 	// have been told to Retain.
 	Version uint64
+	// Noted is the version that was noted of objects, above or at Version; of some
+	// even if the sweep was not completed.
+	Noted uint64
 	// Compared is how many objects were looked at; Deleted are those of them that a
 	// hard purge covered.
 	Compared, Deleted int
@@ -100,7 +103,7 @@ func (e *Engine) Sweep(ctx context.Context, o SweepOptions) (SweepResult, error)
 	if applied == 0 {
 		return SweepResult{Epoch: epoch}, nil
 	}
-	p := &sweepPass{e: e, o: o, ctx: ctx, version: applied - 1, result: SweepResult{Epoch: epoch}}
+	p := &sweepPass{e: e, o: o, ctx: ctx, version: applied - 1, result: SweepResult{Epoch: epoch, Noted: applied - 1}}
 	if o.ObjectsPerSecond > 0 {
 		p.pace = rate.NewLimiter(rate.Limit(o.ObjectsPerSecond), max(sweepBurst, o.ObjectsPerSecond/100))
 	}

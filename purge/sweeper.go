@@ -15,12 +15,10 @@ type SweeperOptions struct {
 	Index   *Index
 	Journal *Journal
 	// Sweep has everything that the node stores compared with the purges, deletes
-	// what a hard one covers, and tells Index.Retain of what a soft one does. It
-	// gives the log that the versions count in, and the version that is not needed
-	// any more by anything that is stored, or noted durably of nothing that is; see
+	// what a hard one covers, and tells Index.Retain of what a soft one does; see
 	// cache.Engine.Sweep. urgent says that there are so many purges that
 	// it should not take its time.
-	Sweep func(ctx context.Context, urgent bool) (epoch string, version uint64, err error)
+	Sweep func(ctx context.Context, urgent bool) (Swept, error)
 	// TargetsMin is how many targets make it worth while to forget some. Default a
 	// quarter of what the index may have.
 	TargetsMin int
@@ -29,6 +27,18 @@ type SweeperOptions struct {
 	Pause time.Duration
 	// Log receives what went wrong. Default: discard.
 	Log *slog.Logger
+}
+
+// Swept is what a sweep came to.
+type Swept struct {
+	// Epoch is the log that the versions count in.
+	Epoch string
+	// Version is the version up to which purges can be forgotten: whatever is stored
+	// and was not compared with it, nobody says it was.
+	Version uint64
+	// Noted is the highest version that the sweep may have noted of any object, even if
+	// it ended with an error; Version or more.
+	Noted uint64
 }
 
 func (o SweeperOptions) withDefaults() (SweeperOptions, error) {
@@ -46,16 +56,29 @@ func (o SweeperOptions) withDefaults() (SweeperOptions, error) {
 // covered many objects.
 type Sweeper struct {
 	SweeperOptions
-	broad  uint64    // Index.broad at the last sweep
-	ended  time.Time // when that ended; zero for never
-	vain   bool      // it found next to nothing to forget
+	broad uint64    // Index.broad at the last sweep
+	ended time.Time // when that ended; zero for never
+	vain  bool      // it found next to nothing to forget
+	// epoch is the log of the last sweep, and noted the most that objects may know of
+	// sweeps before the next. An object that a soft purge covers, and of which some
+	// sweep noted so much, may be missed by the next: if that let the purge be
+	// forgotten, the object had to be covered by the hard purge in its place, and so
+	// only versions above noted can be forgotten.
+	epoch  string
+	noted  uint64
 	sweeps atomic.Uint64
 }
 
 // NewSweeper makes one; Run runs it.
 func NewSweeper(o SweeperOptions) (*Sweeper, error) {
 	o, err := o.withDefaults()
-	return &Sweeper{SweeperOptions: o}, err
+	if err != nil {
+		return nil, err
+	}
+	s := &Sweeper{SweeperOptions: o}
+	// What sweeps before this start noted is below what was in force then.
+	s.epoch, s.noted = o.Index.Position()
+	return s, nil
 }
 
 // Sweeps is how many sweeps have been completed.
@@ -116,19 +139,24 @@ func (s *Sweeper) Pass(ctx context.Context) error {
 	defer func() { s.ended = time.Now() }()
 	before, broad := s.targets(), s.Index.broadest()
 	s.Index.beginSweep()
-	epoch, version, err := s.Sweep(ctx, before >= 2*s.TargetsMin)
+	swept, err := s.Sweep(ctx, before >= 2*s.TargetsMin)
+	noted := s.noted
+	if swept.Epoch != s.epoch {
+		s.epoch, s.noted, noted = swept.Epoch, 0, 0 // with the log went all that was stored
+	}
+	s.noted = max(s.noted, swept.Noted)
 	if err != nil {
 		return err
 	}
 	s.broad, s.vain = broad, false
 	s.sweeps.Add(1)
-	if before < s.TargetsMin || version == 0 {
+	if before < s.TargetsMin || swept.Version <= noted {
 		return nil
 	}
-	if err := s.Journal.forget(epoch, version); err != nil {
+	if err := s.Journal.forget(swept.Epoch, swept.Version); err != nil {
 		return err
 	}
-	if err := s.Index.forget(epoch, version); err != nil {
+	if err := s.Index.forget(swept.Epoch, swept.Version); err != nil {
 		return err
 	}
 	if err := s.Journal.compact(ctx, s.Index.needed); err != nil {
@@ -136,6 +164,6 @@ func (s *Sweeper) Pass(ctx context.Context) error {
 	}
 	after := s.targets()
 	s.vain = after > before-before/8
-	s.Log.Debug("purges forgotten", "version", version, "targets", fmt.Sprintf("%d of %d left", after, before))
+	s.Log.Debug("purges forgotten", "version", swept.Version, "targets", fmt.Sprintf("%d of %d left", after, before))
 	return nil
 }

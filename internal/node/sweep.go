@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"weir/cache"
+	"weir/purge"
 )
 
 // A sweep reads the front of each object on disk: at sweepPerSecond an hour for 18
@@ -16,7 +17,7 @@ const (
 )
 
 // sweep is purge.SweeperOptions.Sweep.
-func (t *tier) sweep(ctx context.Context, urgent bool) (epoch string, version uint64, err error) {
+func (t *tier) sweep(ctx context.Context, urgent bool) (purge.Swept, error) {
 	o := cache.SweepOptions{ObjectsPerSecond: sweepPerSecond, Retain: t.index.Retain}
 	if urgent {
 		o.ObjectsPerSecond = sweepUrgentPerSecond
@@ -33,5 +34,5 @@ func (t *tier) sweep(ctx context.Context, urgent bool) (epoch string, version ui
 		level = slog.LevelInfo
 	}
 	t.log.Log(ctx, level, "stores swept", "compared", r.Compared, "deleted", r.Deleted, "version", r.Version, "urgent", urgent)
-	return r.Epoch, r.Version, err
+	return purge.Swept{Epoch: r.Epoch, Version: r.Version, Noted: r.Noted}, err
 }

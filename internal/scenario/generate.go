@@ -114,7 +114,7 @@ func (g *generated) any() {
 		if g.chance(6) {
 			g.ambush(path)
 		}
-		if g.chance(4) {
+		if g.chance(8) {
 			g.sweep(path)
 		}
 	case n < 13:

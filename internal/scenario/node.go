@@ -53,6 +53,8 @@ type running struct {
 	index    *purge.Index
 	store    storage.Store
 	tiers    []cache.SweptStore // of store, the lowest first
+	sweeper  *purge.Sweeper
+	swept    cache.SweepResult // of the last sweep
 	engine   *cache.Engine
 	handler  *httpcache.Handler
 	upstream upstream
@@ -128,7 +130,7 @@ func (n *node) follow() error {
 	var ctx context.Context
 	ctx, r.unfollow = context.WithCancel(context.Background())
 	r.follower.Go(func() { _ = follower.Run(ctx) })
-	return nil
+	return r.newSweeper()
 }
 
 func (n *node) serve() error {
