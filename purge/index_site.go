@@ -29,6 +29,7 @@ func at(mode Mode, version uint64) versions {
 // siteIndex is what has been purged of one site. Index.mu guards it.
 type siteIndex struct {
 	all       versions
+	whole     versions // those of all that were asked for as such
 	newestTag uint64
 	// entries maps the hash of a scope and target to its newest purges. Where
 	// two targets share a 64-bit hash, each purges the other too, which is
@@ -104,6 +105,7 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 	switch r.Scope {
 	case ScopeSite, ScopeAll:
 		s.all.raise(purged)
+		s.whole.raise(purged)
 	case ScopeTag:
 		s.newestTag = max(s.newestTag, r.Version)
 		for _, tag := range r.Targets {

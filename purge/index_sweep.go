@@ -133,7 +133,7 @@ type forgetting struct {
 
 func (f *forgetting) all() {
 	s := f.s
-	s.all = f.rest(s.all, true)
+	s.all, s.whole = f.rest(s.all, true), f.rest(s.whole, true)
 	if s.newestTag <= f.version {
 		s.newestTag = 0 // a fill that began before is older than the floor
 	}
@@ -219,7 +219,7 @@ func (f *forgetting) breathe() bool {
 }
 
 // needed gives what of a record, no newer than what was forgotten, the index still
-// has in force.
+// has in force: soft purges that were retained.
 func (x *Index) needed(r Record) (Record, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -229,47 +229,77 @@ func (x *Index) needed(r Record) (Record, bool) {
 	if r.Mode == ModeHard {
 		return r, false
 	}
+	return x.inForce(r)
+}
+
+// latest gives what of a record says more than later records do: the targets of
+// which it is the newest purge of its mode.
+func (x *Index) latest(r Record) (Record, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.inForce(r)
+}
+
+// inForce gives the targets of a record of which the index knows no newer purge of
+// the same mode. mu is held.
+func (x *Index) inForce(r Record) (Record, bool) {
 	if r.Scope == ScopeAll {
-		return r, x.floor.soft == r.Version
+		return r, x.floor.of(r.Mode) == r.Version
 	}
 	s := x.sites[r.Site]
-	if s == nil {
+	switch {
+	case s == nil || x.floor.of(r.Mode) > r.Version || s.whole.of(r.Mode) > r.Version:
 		return r, false
+	case r.Scope == ScopeSite:
+		return r, s.whole.of(r.Mode) == r.Version
+	case r.Scope == ScopeAsset:
+		return r, slices.ContainsFunc(r.Targets, func(t string) bool { return s.hasAsset(x.seed, &r, t) })
 	}
-	if s.all.soft == r.Version || r.Scope == ScopeSite {
-		return r, s.all.soft == r.Version
-	}
-	if r.Scope == ScopeAsset {
-		return r, slices.ContainsFunc(r.Targets, func(t string) bool { return s.needsAsset(x.seed, &r, t) })
-	}
-	r.Targets = slices.DeleteFunc(slices.Clone(r.Targets), func(t string) bool { return !s.needs(x.seed, &r, t) })
+	r.Targets = slices.DeleteFunc(slices.Clone(r.Targets), func(t string) bool { return !s.newest(x.seed, &r, t) })
 	return r, len(r.Targets) > 0
 }
 
-// needs says whether the soft purge of a target is the newest of one of the entries
-// that it was put under.
-func (s *siteIndex) needs(seed maphash.Seed, r *Record, target string) bool {
-	in := func(entries map[uint64]versions, k uint64) bool { return entries[k].soft == r.Version }
+// of is the version of one mode.
+func (v versions) of(m Mode) uint64 {
+	if m == ModeSoft {
+		return v.soft
+	}
+	return v.hard
+}
+
+// newest says whether the purge of a target is the newest of its mode of one of the
+// entries that it was put under.
+func (s *siteIndex) newest(seed maphash.Seed, r *Record, target string) bool {
+	in := func(k uint64) bool { return s.entries[k].of(r.Mode) == r.Version }
 	switch r.Scope {
 	case ScopeTag:
-		return in(s.entries, entryKey(ScopeTag, 0, maphash.String(seed, target)))
+		return in(entryKey(ScopeTag, 0, maphash.String(seed, target)))
 	case ScopeHost:
-		return in(s.entries, entryKey(ScopeHost, maphash.String(seed, target), 0))
+		return in(entryKey(ScopeHost, maphash.String(seed, target), 0))
 	}
 	host, text := splitTarget(target)
 	h := hostHash(seed, host)
-	found := false
-	for _, text := range s.textsOf(text, r.Scope) {
+	return slices.ContainsFunc(s.textsOf(text, r.Scope), func(text string) bool {
 		text = matched(text)
-		found = found || in(s.entries, entryKey(ScopeURL, h, maphash.String(seed, text)))
-		for _, of := range s.prefixes {
-			// It may have been cut to a shorter length that there was then.
-			if r.Scope == ScopePrefix && of.length <= len(text) {
-				found = found || in(of.entries, entryKey(ScopePrefix, h, maphash.String(seed, text[:of.length])))
-			}
+		return in(entryKey(ScopeURL, h, maphash.String(seed, text))) || r.Scope == ScopePrefix && s.newestPrefix(seed, h, text, r)
+	})
+}
+
+// newestPrefix is newest for a prefix. One that is not there as it is was cut to a
+// shorter one, or to all, and what raised that since may cover something else.
+func (s *siteIndex) newestPrefix(seed maphash.Seed, host uint64, text string, r *Record) bool {
+	cut := s.all.of(r.Mode)
+	for _, of := range s.prefixes {
+		if of.length > len(text) {
+			break
 		}
+		v := of.entries[entryKey(ScopePrefix, host, maphash.String(seed, text[:of.length]))].of(r.Mode)
+		if of.length == len(text) && v >= r.Version {
+			return v == r.Version
+		}
+		cut = max(cut, v)
 	}
-	return found
+	return cut >= r.Version
 }
 
 // textsOf are the target as it is, and what a key policy makes of it, see applyURL
@@ -285,15 +315,16 @@ func (s *siteIndex) textsOf(text string, scope Scope) []string {
 	return []string{text, path + "?", path}
 }
 
-// needsAsset says whether the asset of a target is still known.
-func (s *siteIndex) needsAsset(seed maphash.Seed, r *Record, target string) (needed bool) {
+// hasAsset says whether the index has a purge of this mode of a target's asset: then
+// every record of it counts, since each says what was current.
+func (s *siteIndex) hasAsset(seed maphash.Seed, r *Record, target string) (has bool) {
 	kind := slices.IndexFunc(s.assets.kinds, r.Assets.equal)
-	if kind < 0 {
-		return false
+	if kind < 0 { // there were too many kinds: it became one of all
+		return s.all.of(r.Mode) >= r.Version
 	}
 	eachKeyed(s.key, target, func(host, text string) {
 		asset, _ := s.assets.assetOf(seed, kind, hostHash(seed, host), text)
-		needed = needed || s.assets.newest[asset].soft > 0
+		has = has || s.assets.newest[asset].of(r.Mode) > 0
 	})
-	return needed
+	return has
 }

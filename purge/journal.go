@@ -269,10 +269,12 @@ func putEntry(bucket *bbolt.Bucket, r Record) error {
 	if err != nil {
 		return err
 	}
-	key := binary.BigEndian.AppendUint64(nil, r.Version)
+	key := versionKey(r.Version)
 	value := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), entrySum(key, body))
 	return bucket.Put(key, append(value, body...))
 }
+
+func versionKey(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
 
 // decodeEntry reads what putEntry wrote. What cannot be read becomes a distrust
 // record: whatever it was, that covers it.

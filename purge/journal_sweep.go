@@ -43,16 +43,16 @@ func (j *Journal) forget(epoch string, version uint64) error {
 	}))
 }
 
-// compact takes out what is needed no more of the records up to the version that
-// was forgotten. The room is used again; the file does not become shorter.
-func (j *Journal) compact(ctx context.Context, needed func(Record) (Record, bool)) error {
+// compact takes out what is needed no more of the records up to a version. The room
+// is used again; the file does not become shorter.
+func (j *Journal) compact(ctx context.Context, upTo uint64, needed func(Record) (Record, bool)) error {
 	var after []byte
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("compact purge journal: %w", err)
 		}
 		err := j.db.Update(func(tx *bbolt.Tx) (err error) {
-			after, more, err = compactOnce(tx, after, needed)
+			after, more, err = compactOnce(tx, after, upTo, needed)
 			return err
 		})
 		if err != nil {
@@ -63,9 +63,9 @@ func (j *Journal) compact(ctx context.Context, needed func(Record) (Record, bool
 }
 
 // compactOnce looks at the records that follow a key, and gives the last one's.
-func compactOnce(tx *bbolt.Tx, after []byte, needed func(Record) (Record, bool)) (last []byte, more bool, err error) {
+func compactOnce(tx *bbolt.Tx, after []byte, upTo uint64, needed func(Record) (Record, bool)) (last []byte, more bool, err error) {
 	state, bucket := tx.Bucket(bucketState), tx.Bucket(bucketRecords)
-	swept, targets := getVersion(state, keySwept), getVersion(state, keyTargets)
+	targets := getVersion(state, keyTargets)
 	var drop [][]byte
 	var change []Record
 	c := bucket.Cursor()
@@ -78,7 +78,7 @@ func compactOnce(tx *bbolt.Tx, after []byte, needed func(Record) (Record, bool))
 	looked := 0
 	for ; k != nil && looked < compactPiece; k, v = c.Next() {
 		r := decodeEntry(k, v)
-		if r.Version > swept {
+		if r.Version > upTo {
 			k = nil
 			break
 		}

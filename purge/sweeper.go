@@ -159,7 +159,7 @@ func (s *Sweeper) Pass(ctx context.Context) error {
 	if err := s.Index.forget(swept.Epoch, swept.Version); err != nil {
 		return err
 	}
-	if err := s.Journal.compact(ctx, s.Index.needed); err != nil {
+	if err := s.Journal.compact(ctx, s.Index.Stats().Swept, s.Index.needed); err != nil {
 		return err
 	}
 	after := s.targets()

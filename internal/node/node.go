@@ -238,9 +238,9 @@ func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111
 	t.index = purge.NewIndex(purge.IndexOptions{Key: func(site string) *rfc9111.KeyPolicy { return keys[site] }})
 	t.follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
-		Announce: natslog.Announcer(t.conn),
-		Reset:    func() error { return t.engine.Reset() },
-		LagMax:   limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",
+		Announce: natslog.Announcer(t.conn), Snapshot: natslog.SnapshotAsker(t.conn),
+		Reset:  func() error { return t.engine.Reset() },
+		LagMax: limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",
 		Log: log, // its lines name the node themselves
 	})
 	return err

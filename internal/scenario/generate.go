@@ -20,6 +20,7 @@ type generated struct {
 	shields []string
 	value   map[string]int // what each path of the origin says now
 	reads   int
+	purges  int // asked for; the log may have refused some
 	pending []string // reads that are on their way
 	broken  map[string]string
 }
@@ -68,8 +69,8 @@ func generate(seed uint64) *generated {
 	lagging := pick(g, "revalidate", "revalidate", "serve", "refuse")
 	g.serves = lagging == "serve"
 	g.shields = pick(g, simulatedShields[:1], simulatedShields)
-	g.add("cluster shields=(%s) pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d", strings.Join(g.shields, ","), simulatedMaxLag, lagging,
-		pick(g, 0*time.Second, 20*time.Second), pick(g, 0*time.Second, time.Minute), pick(g, 16, 32))
+	g.add("cluster shields=(%s) pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d%s", strings.Join(g.shields, ","), simulatedMaxLag, lagging,
+		pick(g, 0*time.Second, 20*time.Second), pick(g, 0*time.Second, time.Minute), pick(g, 16, 32), pick(g, "", " snapshots"))
 	for _, path := range simulatedPaths {
 		g.write(path)
 	}
@@ -186,6 +187,7 @@ func (g *generated) purge(path string) {
 	if p.soft {
 		line += " mode=soft"
 	}
+	g.purges++
 	g.add("%s wait=2s", line).purge = p
 }
 
@@ -249,9 +251,11 @@ func (g *generated) end(i int) {
 // trouble breaks something, or mends what was broken before.
 func (g *generated) trouble() {
 	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
-	switch g.rand.IntN(10) {
+	switch g.rand.IntN(11) {
 	case 9:
 		g.add("sweep %s", node)
+	case 10:
+		g.add("log trim first=%d", max(1, g.purges-g.rand.IntN(3)))
 	case 0, 1:
 		g.toggle("cut "+node, "heal "+node)
 	case 2:

@@ -122,6 +122,7 @@ func (n *node) follow() error {
 	follower, err := purge.NewFollower(purge.FollowerOptions{
 		Name: n.name, Source: n.link, Journal: r.journal, Index: r.index,
 		Announce: n.link.Announcer(func(a purge.Announcement) { (*n.observe.Load())(a) }),
+		Snapshot: n.cluster.kept.asker(n.link),
 		Reset:    r.engine.Reset, LagMax: n.cluster.maxLag, Serve: n.cluster.cutOff == "serve",
 	})
 	if err != nil {

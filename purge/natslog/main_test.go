@@ -125,6 +125,7 @@ func startNode(t testing.TB, name, url, dir string) *node {
 	n.Follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: name, Source: l, Journal: n.journal, Index: n.index, Log: testLog(t),
 		Announce:  natslog.Announcer(n.conn),
+		Snapshot:  natslog.SnapshotAsker(n.conn),
 		Reset:     func() error { n.resets++; return nil },
 		Heartbeat: 100 * time.Millisecond,
 	})
