@@ -20,6 +20,11 @@ func (j *Journal) weight() (swept, targets uint64, err error) {
 		swept, targets = getVersion(state, keySwept), getVersion(state, keyTargets)
 		return nil
 	})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.pending {
+		targets += uint64(j.pending[i].cost())
+	}
 	return swept, targets, journalError("read", err)
 }
 
@@ -28,6 +33,9 @@ func (j *Journal) weight() (swept, targets uint64, err error) {
 // goes, and before the index forgets anything: whatever is left of the records, an
 // index that is made of them covers all that is not known to be good.
 func (j *Journal) forget(epoch string, version uint64) error {
+	if err := j.flush(); err != nil {
+		return err
+	}
 	return journalError("sweep", j.db.Update(func(tx *bbolt.Tx) error {
 		state := tx.Bucket(bucketState)
 		if string(state.Get(keyEpoch)) != epoch || version >= getVersion(state, keyApplied) {
@@ -36,9 +44,6 @@ func (j *Journal) forget(epoch string, version uint64) error {
 		if version <= getVersion(state, keySwept) {
 			return nil
 		}
-		if err := state.Put(keyFormat, []byte(journalFormatSwept)); err != nil {
-			return err
-		}
 		return putVersion(state, keySwept, version)
 	}))
 }
@@ -46,6 +51,9 @@ func (j *Journal) forget(epoch string, version uint64) error {
 // compact takes out what is needed no more of the records up to a version. The room
 // is used again; the file does not become shorter.
 func (j *Journal) compact(ctx context.Context, upTo uint64, needed func(Record) (Record, bool)) error {
+	if err := j.flush(); err != nil {
+		return err
+	}
 	var after []byte
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {

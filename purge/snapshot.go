@@ -129,6 +129,9 @@ func (s Snapshots) Answer(question []byte) []byte {
 
 // page gives the first records after a version.
 func (j *Journal) page(q snapshotQuestion) (p snapshotPage, err error) {
+	if err := j.flush(); err != nil {
+		return p, err
+	}
 	err = j.db.View(func(tx *bbolt.Tx) error {
 		state := tx.Bucket(bucketState)
 		p.Epoch, p.Applied = string(state.Get(keyEpoch)), getVersion(state, keyApplied)
