@@ -20,7 +20,7 @@ type generated struct {
 	shields []string
 	value   map[string]int // what each path of the origin says now
 	reads   int
-	purges  int // asked for; the log may have refused some
+	purges  int      // asked for; the log may have refused some
 	pending []string // reads that are on their way
 	broken  map[string]string
 }
