@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"weir/purge"
 	"weir/purge/memlog"
@@ -301,4 +303,99 @@ func (w *sweptNode) churned(stored int) (kept []*sweptObject) {
 		kept = append(kept, &sweptObject{site: "docs", host: "h", target: fmt.Sprintf("/%d", w.IntN(10_000_000)), stamp: applied, checked: applied})
 	}
 	return kept
+}
+
+// A Sweeper sweeps when it is worth while: soon after a hard purge that may have
+// covered much, and when there are many targets; never for nothing.
+func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, "n", memlog.New("e"), nil)
+		n.open()
+		defer n.journal.Close()
+		if err := n.journal.Reset("e"); err != nil {
+			t.Fatal(err)
+		}
+		n.index.Reset("e")
+		failing, urgent := false, false
+		s, err := purge.NewSweeper(purge.SweeperOptions{
+			Index: n.index, Journal: n.journal, TargetsMin: 100, Pause: time.Minute,
+			Sweep: func(_ context.Context, now bool) (purge.Swept, error) {
+				urgent = now
+				if failing {
+					return purge.Swept{}, errors.New("a disk that cannot be read")
+				}
+				version := n.index.Applied() - 1
+				return purge.Swept{Epoch: "e", Version: version, Noted: version}, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		version, sweeps := uint64(0), uint64(0)
+		apply := func(r purge.Record) {
+			t.Helper()
+			version++
+			r.Version = version
+			if err := n.journal.Append([]purge.Record{r}); err != nil {
+				t.Fatal(err)
+			}
+			n.index.Apply([]purge.Record{r})
+		}
+		want := func(what string, more uint64, targets int) {
+			t.Helper()
+			if sweeps += more; s.Sweeps() != sweeps || n.index.Stats().Targets != targets {
+				t.Errorf("%s: %d sweeps, want %d; %d targets, want %d", what, s.Sweeps(), sweeps, n.index.Stats().Targets, targets)
+			}
+			sweeps = s.Sweeps()
+		}
+		many := rec(0, purge.ScopeURL, purge.ModeHard)
+		for i := range 150 {
+			many.Targets = append(many.Targets, fmt.Sprintf("/%d", i))
+		}
+		sleep(time.Hour)
+		want("nothing was purged", 0, 0)
+		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/one"))
+		sleep(time.Hour)
+		want("one URL was purged", 0, 1)
+		apply(rec(0, purge.ScopePrefix, purge.ModeHard, "/p/"))
+		sleep(2 * time.Second)
+		want("a prefix was purged", 1, 2)
+		sleep(time.Hour)
+		want("and nothing since", 0, 2)
+		apply(rec(0, purge.ScopeSite, purge.ModeSoft))
+		sleep(time.Hour)
+		want("a soft purge frees nothing", 0, 2)
+		apply(many)
+		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/two"))
+		sleep(2 * time.Second)
+		want("there are many targets", 1, 1)
+		apply(many)
+		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/three"))
+		sleep(30 * time.Second)
+		want("it was a moment ago", 0, 152)
+		many.Targets = append(many.Targets, "/u/1")
+		for i := range 150 {
+			many.Targets = append(many.Targets, fmt.Sprintf("/u/%d", i))
+		}
+		apply(many)
+		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/four"))
+		sleep(2 * time.Second)
+		if want("there are very many", 1, 1); !urgent {
+			t.Error("it took its time")
+		}
+		failing = true
+		apply(rec(0, purge.ScopeTag, purge.ModeHard, "red"))
+		sleep(time.Hour)
+		want("it cannot", 0, 2)
+		failing = false
+		sleep(time.Hour)
+		want("it can again", 1, 2)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
