@@ -52,12 +52,15 @@ type Answer struct {
 	engine  *Engine
 	request *Request
 	soft    bool // a soft purge covers the object
-	kept    bool // the response to a POST is being stored for later GETs
-	expired bool // an error or a pass although something stale was stored
-	object  storage.Object
-	reader  *reader
-	sparse  *sparse
-	fill    *fill
+	// compared is the version up to which no purge covers the object; 0 where
+	// that is not known.
+	compared uint64
+	kept     bool // the response to a POST is being stored for later GETs
+	expired  bool // an error or a pass although something stale was stored
+	object   storage.Object
+	reader   *reader
+	sparse   *sparse
+	fill     *fill
 	// stop ends the request whose response Response is.
 	stop context.CancelCauseFunc
 }
@@ -85,6 +88,19 @@ func (a *Answer) drop() {
 		a.stop(nil)
 	}
 	a.object, a.reader, a.sparse, a.fill, a.Response, a.stop = nil, nil, nil, nil, nil, nil
+}
+
+// Stamp is the version, of the log that Epoch names, that the object is known to
+// be as new as: its own stamp, or what it has been compared with since. Without
+// that, who forgot the purges in between could not tell that it is good.
+func (a *Answer) Stamp() uint64 {
+	if a.compared > a.Meta.Stamp {
+		// The node may have gone over to another log within this request.
+		if epoch, _ := a.engine.Purges.Position(); epoch == a.Epoch {
+			return a.compared
+		}
+	}
+	return a.Meta.Stamp
 }
 
 // Size is the body's length in bytes; negative while a fill does not know it.

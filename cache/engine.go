@@ -63,7 +63,8 @@ type Purges interface {
 	// load. Whoever sees it sees the effects of every version up to it.
 	Applied() uint64
 	// Covering gives the newest hard and the newest soft purge whose scope
-	// covers the object; 0 where there is none.
+	// covers the object; 0 where there is none. What has been forgotten because
+	// everything stored was compared with it counts as a hard purge of all.
 	Covering(site, host, target string, tags []string) (hard, soft uint64)
 	// NewestTag is the newest purge of scope tag in a site. A fill whose
 	// response has not arrived has unknown tags, so any may cover it.
@@ -185,6 +186,7 @@ type Engine struct {
 	// unshared are the keys for which each request has a fill of its own.
 	unshared *unshared
 	groups   *groups
+	sweeping sweeping
 	// listing keeps lists of variants from being written by two fills at once.
 	listing sync.Mutex
 	// derivations make objects in other content codings.

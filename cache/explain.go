@@ -225,15 +225,19 @@ func (x *explaining) peek(variant string) {
 	}
 }
 
-// compare asks the purges and the groups, whatever the object has been checked against.
+// compare asks the purges and the groups, as a look-up does.
 func (x *explaining) compare() {
 	m := x.object
+	known := x.copies[0].Checked
 	hard, soft := x.e.Purges.Covering(m.Site, m.Host, m.Target, m.Tags)
 	if m.Target != x.req.Target {
 		h, s := x.e.Purges.Covering(m.Site, m.Host, x.req.Target, nil)
-		hard, soft = max(hard, h), max(soft, s)
+		soft = max(soft, s)
+		if hard <= known && h > m.Stamp {
+			hard, known = h, m.Stamp
+		}
 	}
-	if hard > m.Stamp {
+	if hard > known {
 		x.hard = hard
 	}
 	if soft > m.Stamp {

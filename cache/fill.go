@@ -390,6 +390,7 @@ func (f *fill) land(err error) {
 // Reset drops everything stored, and what the fills that run now would store.
 // A node calls it when its objects' stamps are of another log.
 func (e *Engine) Reset() error {
+	defer e.sweeping.stop()()
 	e.mu.Lock()
 	for f := range e.storing {
 		e.detach(f)

@@ -211,6 +211,9 @@ func (t *transaction) fromSparse(s *sparse) step {
 		whole.Header = rfc9111.AppendFields(nil, header)
 	}
 	t.ans.Meta, t.ans.sparse, t.ans.soft = &whole, s, t.soft
+	if !t.soft {
+		t.ans.compared = t.compared
+	}
 	if s.object != nil {
 		t.object = nil
 	}

@@ -47,6 +47,9 @@ type transaction struct {
 	list    *storage.Meta
 	object  storage.Object
 	soft    bool // a soft purge covers object: it is stale
+	// compared is the version up to which object is as new as the purges, if none
+	// covers it.
+	compared uint64
 	// portion is what a fill would ask for, nil for the whole; fresh says that
 	// object needs no validation, only more bytes.
 	portion *portion
@@ -115,7 +118,7 @@ func (t *transaction) lookup() step {
 	t.drop()
 	t.now = t.e.now()
 	t.ans.Now = t.now
-	t.list, t.soft, t.portion, t.fresh, t.invalid = nil, false, nil, false, false
+	t.list, t.soft, t.compared, t.portion, t.fresh, t.invalid = nil, false, 0, nil, false, false
 	// Before the store: an object found after the node went over to another
 	// log must not be told as one of the new log's.
 	t.ans.Epoch, _ = t.e.Purges.Position()
@@ -229,7 +232,7 @@ func (t *transaction) judge() step {
 // asked for where it was stored under another.
 func (t *transaction) purged() (hard, soft bool) {
 	meta := t.object.Meta()
-	hard, soft = t.e.purged(t.object)
+	hard, soft, t.compared = t.e.purged(t.object)
 	if meta.Target != t.req.Target {
 		h, s := t.e.Purges.Covering(meta.Site, meta.Host, t.req.Target, nil)
 		hard, soft = hard || h > meta.Stamp, soft || s > meta.Stamp
@@ -248,24 +251,30 @@ func (e *Engine) reuse(m *storage.Meta, req *Request, d rfc9111.Directives, now 
 }
 
 // purged compares an object with the purges, and remembers the version so that
-// the next look-up pays one atomic load while nothing is new.
-func (e *Engine) purged(o storage.Object) (hard, soft bool) {
+// the next look-up pays one atomic load while nothing is new. If neither hard nor
+// soft, it was compared with everything up to that version.
+//
+// Hard purges up to the remembered version have been compared before, by a look-up
+// or a sweep, and what a sweep compared with everything may have been forgotten
+// since: it comes back as a purge of all that is older, and not of this object.
+func (e *Engine) purged(o storage.Object) (hard, soft bool, compared uint64) {
 	applied := e.Purges.Applied()
 	checked := o.Checked()
-	if applied <= checked.Load() {
-		return false, false
+	known := checked.Load()
+	if applied <= known {
+		return false, false, known
 	}
 	m := o.Meta()
 	h, s := e.Purges.Covering(m.Site, m.Host, m.Target, m.Tags)
-	if h > m.Stamp {
-		return true, false
+	if h > known {
+		return true, false, known
 	}
 	if s > m.Stamp {
 		// Not remembered: it stays stale until a refresh gives it a newer stamp.
-		return false, true
+		return false, true, known
 	}
 	checked.Store(applied)
-	return false, false
+	return false, false, applied
 }
 
 // collapse makes the transaction the owner of a new fill or a reader of the
@@ -505,6 +514,9 @@ func (t *transaction) fromStore(o Outcome, r Reason) step {
 	t.ans.Meta, t.ans.Tier = t.object.Meta(), t.object.Tier()
 	t.ans.object, t.object = t.object, nil
 	t.ans.soft = t.soft
+	if !t.soft {
+		t.ans.compared = t.compared
+	}
 	return stepDone
 }
 

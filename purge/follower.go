@@ -27,6 +27,9 @@ type FollowerOptions struct {
 	// the log is not the one whose versions stand in the stored objects'
 	// stamps, more than once in a row. Nil for a node that stores nothing.
 	Reset func() error
+	// Snapshot asks control, any one, for a page of a snapshot, which Snapshots
+	// answers. Nil: a node that the log does not reach back to distrusts what it has.
+	Snapshot func(ctx context.Context, question []byte) (answer []byte, err error)
 	// Heartbeat is how often the log is asked for its end, and the node
 	// announces itself. Default 1 s.
 	Heartbeat time.Duration
@@ -86,7 +89,7 @@ var (
 // is a row of sessions, each of which is:
 //
 //	probe      ask the log for its identity and its ends
-//	reconcile  another log: drop everything; a log that begins too late: distrust
+//	reconcile  another log: drop everything; a log that begins too late: a snapshot, or distrust
 //	follow     from the version after the last applied: journal, index, announce
 //
 // until anything goes wrong; then comes the next session, after a pause.
@@ -116,6 +119,9 @@ type Follower struct {
 	undurable []Record // for planted.AppliedBeforeDurable alone
 	gapAfter  uint64   // the version after which the last session saw a gap
 	gapSeen   bool
+
+	// behindSince is when the log was first seen to begin too late; the session's.
+	behindSince time.Time
 }
 
 // Status is what a Follower knows about its own lag; /healthz and metrics show
@@ -132,7 +138,7 @@ type Status struct {
 	Unwritten string // why purges that were read are not in force: the journal fails; "" if it does not
 	Error     string // why the last session ended; "" while one runs
 	// Counters since the start.
-	Records, Batches, Distrusts, Resets, Sessions uint64
+	Records, Batches, Distrusts, Resets, Sessions, Snapshots uint64
 }
 
 // Lag is how long, at now, the node has not known that it has every accepted
@@ -158,6 +164,11 @@ func NewFollower(o FollowerOptions) (_ *Follower, err error) {
 	if err != nil {
 		return nil, err
 	}
+	swept, _, err := f.Journal.weight()
+	if err != nil {
+		return nil, err
+	}
+	f.Index.recall(swept)
 	if err := f.replay(); err != nil {
 		return nil, err
 	}

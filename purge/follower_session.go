@@ -17,7 +17,7 @@ func (f *Follower) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.reconcile(state); err != nil {
+	if err := f.reconcile(ctx, state); err != nil {
 		return err
 	}
 	f.prove(state, asked)
@@ -92,7 +92,7 @@ func (f *Follower) prove(state LogState, asked time.Time) {
 }
 
 // reconcile makes journal and index fit the log that has answered.
-func (f *Follower) reconcile(state LogState) error {
+func (f *Follower) reconcile(ctx context.Context, state LogState) error {
 	applied := f.Index.Applied()
 	if state.Epoch != f.epoch() || state.Last < applied {
 		if err := f.reset(state); err != nil {
@@ -101,9 +101,7 @@ func (f *Follower) reconcile(state LogState) error {
 		applied = 0
 	}
 	if state.First > applied+1 {
-		f.Log.Warn("purge log begins too late, everything stored is distrusted",
-			"node", f.Name, "applied", applied, "first", state.First)
-		return f.distrust(state.First-1, "the log began too late")
+		return f.behind(ctx, state)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type node struct {
 	link    *memlog.Link
 	observe func(purge.Announcement)
 	options purge.FollowerOptions
+	// journalOptions are those of its journal.
+	journalOptions purge.JournalOptions
 
 	index   *purge.Index
 	journal *purge.Journal
@@ -47,7 +49,7 @@ func (n *node) start() {
 
 func (n *node) open() {
 	n.t.Helper()
-	j, err := purge.OpenJournal(n.path, purge.JournalOptions{})
+	j, err := purge.OpenJournal(n.path, n.journalOptions)
 	if err != nil {
 		n.t.Fatal(err)
 	}

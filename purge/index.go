@@ -14,8 +14,9 @@ import (
 
 // IndexOptions sets the limits of an Index. The zero value gives the defaults.
 type IndexOptions struct {
-	// TargetsMax is how many distinct targets are remembered one by one.
-	// Beyond it, the site with the most is folded into one purge of all.
+	// TargetsMax is how many distinct targets are remembered one by one. A
+	// Sweeper keeps them below it; where it does not keep up, the site with the
+	// most is folded into one purge of all.
 	// Default 1,000,000, which is about 50 MB.
 	TargetsMax int
 	// PrefixLengthsMax bounds, for each site, the different lengths that
@@ -37,7 +38,8 @@ func (o IndexOptions) withDefaults() IndexOptions {
 }
 
 // Index is what has been purged, in memory, on one node. Only Apply, Distrust
-// and Reset change it, called by one goroutine: the Follower's. Everything else
+// and Reset, called by one goroutine, the Follower's, put something into it; a
+// Sweeper takes out what covers nothing any more (index_sweep.go). Everything else
 // may be called from many.
 type Index struct {
 	IndexOptions
@@ -59,6 +61,8 @@ type Index struct {
 	mu      sync.RWMutex
 	sites   map[string]*siteIndex
 	floor   versions // the newest purges of every site
+	swept   uint64   // see forget
+	broad   uint64   // the newest hard purge that may cover many objects
 	targets int      // entries of all sites together
 	folds   uint64
 	// changed is closed, and replaced, when applied changes.
@@ -192,6 +196,9 @@ func (x *Index) Apply(records []Record) {
 }
 
 func (x *Index) apply(r *Record) {
+	if r.Mode == ModeHard && r.Scope != ScopeURL {
+		x.broad = r.Version
+	}
 	if r.Scope == ScopeAll && r.Site == "" {
 		x.floor.raise(at(r.Mode, r.Version))
 		return
@@ -235,7 +242,7 @@ func (x *Index) Reset(epoch string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	clear(x.sites)
-	x.floor, x.targets = versions{}, 0
+	x.floor, x.swept, x.broad, x.targets = versions{}, 0, 0, 0
 	x.advance(0)
 	x.follow(epoch) // after advance, see Position
 	x.signal()
@@ -263,11 +270,14 @@ type IndexStats struct {
 	Sites   int    // sites with any purge
 	Targets int    // targets remembered one by one
 	Folds   uint64 // sites folded into one purge of all, since the start
+	// Swept is the version up to which targets have left because nothing is stored
+	// that they cover.
+	Swept uint64
 }
 
 // Stats counts what the index holds now.
 func (x *Index) Stats() IndexStats {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return IndexStats{x.Applied(), x.Trusted(time.Now()), len(x.sites), x.targets, x.folds}
+	return IndexStats{x.Applied(), x.Trusted(time.Now()), len(x.sites), x.targets, x.folds, x.swept}
 }

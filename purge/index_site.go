@@ -29,6 +29,7 @@ func at(mode Mode, version uint64) versions {
 // siteIndex is what has been purged of one site. Index.mu guards it.
 type siteIndex struct {
 	all       versions
+	whole     versions // those of all that were asked for as such
 	newestTag uint64
 	// entries maps the hash of a scope and target to its newest purges. Where
 	// two targets share a 64-bit hash, each purges the other too, which is
@@ -37,15 +38,31 @@ type siteIndex struct {
 	entries map[uint64]versions
 	// key is the site's key policy; nil if it has none.
 	key *rfc9111.KeyPolicy
-	// lengths are the distinct lengths of prefixes, without their host,
-	// ascending.
-	lengths []int
+	// prefixes are by the distinct lengths of prefixes, without their host,
+	// ascending, so that a look-up probes for the lengths that there are.
+	prefixes []prefixes
 	// assets are the purges of scope asset.
 	assets siteAssets
+	// retained are the entries, prefixes and assets that cover, softly, something
+	// stored: as a sweep has found since it began. See Index.Retain.
+	retained map[uint64]struct{}
+	folds    int // how often fold was called
+}
+
+// prefixes are the purges of prefixes of one length, like siteIndex.entries.
+type prefixes struct {
+	length  int // in bytes
+	entries map[uint64]versions
 }
 
 // size is what the site counts against IndexOptions.TargetsMax.
-func (s *siteIndex) size() int { return len(s.entries) + s.assets.size() }
+func (s *siteIndex) size() int {
+	n := len(s.entries) + s.assets.size()
+	for i := range s.prefixes {
+		n += len(s.prefixes[i].entries)
+	}
+	return n
+}
 
 // entryKey is the hash of one target. host is 0 where it covers every host.
 func entryKey(scope Scope, host, text uint64) uint64 {
@@ -58,7 +75,7 @@ func entryKey(scope Scope, host, text uint64) uint64 {
 // covering raises v by every purge that covers the object.
 func (s *siteIndex) covering(seed maphash.Seed, host, target string, tags []string, v *versions) {
 	v.raise(s.all)
-	if s.size() == 0 {
+	if len(s.entries) == 0 && len(s.prefixes) == 0 && len(s.assets.newest) == 0 {
 		return
 	}
 	h := maphash.String(seed, host)
@@ -67,13 +84,14 @@ func (s *siteIndex) covering(seed maphash.Seed, host, target string, tags []stri
 	t := maphash.String(seed, target)
 	v.raise(s.entries[entryKey(ScopeURL, 0, t)])
 	v.raise(s.entries[entryKey(ScopeURL, h, t)])
-	for _, n := range s.lengths {
-		if n > len(target) {
+	for i := range s.prefixes {
+		of := &s.prefixes[i]
+		if of.length > len(target) {
 			break
 		}
-		p := maphash.String(seed, target[:n])
-		v.raise(s.entries[entryKey(ScopePrefix, 0, p)])
-		v.raise(s.entries[entryKey(ScopePrefix, h, p)])
+		p := maphash.String(seed, target[:of.length])
+		v.raise(of.entries[entryKey(ScopePrefix, 0, p)])
+		v.raise(of.entries[entryKey(ScopePrefix, h, p)])
 	}
 	for _, tag := range tags {
 		v.raise(s.entries[entryKey(ScopeTag, 0, maphash.String(seed, tag))])
@@ -87,6 +105,7 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 	switch r.Scope {
 	case ScopeSite, ScopeAll:
 		s.all.raise(purged)
+		s.whole.raise(purged)
 	case ScopeTag:
 		s.newestTag = max(s.newestTag, r.Version)
 		for _, tag := range r.Targets {
@@ -124,10 +143,12 @@ func (s *siteIndex) applyURL(seed maphash.Seed, target string, purged versions) 
 	}
 }
 
-func (s *siteIndex) raise(key uint64, purged versions) {
-	v := s.entries[key]
+func (s *siteIndex) raise(key uint64, purged versions) { raiseIn(s.entries, key, purged) }
+
+func raiseIn(entries map[uint64]versions, key uint64, purged versions) {
+	v := entries[key]
 	v.raise(purged)
-	s.entries[key] = v
+	entries[key] = v
 }
 
 // hostHash is 0 for the empty host, which covers all.
@@ -153,26 +174,28 @@ func (s *siteIndex) applyPrefix(seed maphash.Seed, target string, purged version
 
 func (s *siteIndex) raisePrefix(seed maphash.Seed, host, text string, purged versions, lengthsMax int) {
 	text = matched(text)
-	i, present := slices.BinarySearch(s.lengths, len(text))
+	i, present := slices.BinarySearchFunc(s.prefixes, len(text), func(p prefixes, n int) int { return p.length - n })
 	switch {
 	case present:
-	case len(s.lengths) < lengthsMax:
-		s.lengths = slices.Insert(s.lengths, i, len(text))
+	case len(s.prefixes) < lengthsMax:
+		s.prefixes = slices.Insert(s.prefixes, i, prefixes{len(text), make(map[uint64]versions)})
 	case i == 0:
 		// No shorter length to cut to: every path is covered.
 		s.all.raise(purged)
 		return
 	default:
 		// A shorter prefix covers all that the longer one does, and more.
-		text = text[:s.lengths[i-1]]
+		i--
+		text = text[:s.prefixes[i].length]
 	}
-	s.raise(entryKey(ScopePrefix, hostHash(seed, host), maphash.String(seed, text)), purged)
+	raiseIn(s.prefixes[i].entries, entryKey(ScopePrefix, hostHash(seed, host), maphash.String(seed, text)), purged)
 }
 
 // fold forgets every target and keeps one hard purge of all in their place.
 func (s *siteIndex) fold(version uint64) {
+	s.folds++
 	s.all.raise(versions{hard: version})
 	s.entries = make(map[uint64]versions)
-	s.lengths = nil
+	s.prefixes = nil
 	s.assets = siteAssets{}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -19,9 +20,12 @@ var ErrJournalClosed = errors.New("purge journal is closed")
 
 // Format of purges.db, a bbolt file:
 //
-//	bucket "state"    "format"  "1"
+//	bucket "state"    "format"  "2"; in "1" there was neither "swept" nor a tail
 //	                  "epoch"   identity of the log that the versions belong to; "" for none yet
 //	                  "applied" version, 8 bytes, big-endian
+//	                  "swept"   version, 8 bytes, big-endian: whatever is stored and was not compared with
+//	                            it, or more, counts as purged; records up to it may be missing
+//	                  "salt"    of the tail, 4 bytes, big-endian, see journal_tail.go
 //	                  "targets" sum of the records' costs, 8 bytes, big-endian
 //	bucket "records"  key       version, 8 bytes, big-endian, so that keys are in log order
 //	                  value     ┌──────────────┬───────────────────────────────┐
@@ -37,17 +41,20 @@ var (
 	keyFormat     = []byte("format")
 	keyEpoch      = []byte("epoch")
 	keyApplied    = []byte("applied")
+	keySwept      = []byte("swept")
+	keySalt       = []byte("salt")
 	keyTargets    = []byte("targets")
 	castagnoli    = crc32.MakeTable(crc32.Castagnoli)
 )
 
-const journalFormat = "1"
+const journalFormat, journalFormatBefore = "2", "1"
 
 // JournalOptions sets the limits of a Journal. The zero value gives the
 // defaults.
 type JournalOptions struct {
 	// TargetsMax is how many targets the records may have together; beyond
-	// it the oldest are folded. Default 1,000,000, which is about 100 MB.
+	// it the oldest are folded, as far as a Sweeper has not taken them out
+	// before. Default 1,000,000, which is about 100 MB.
 	TargetsMax int
 	// LockTimeout bounds the wait for another process to let go of the file.
 	// Default 5 s.
@@ -62,10 +69,17 @@ func (o JournalOptions) withDefaults() JournalOptions {
 
 // Journal keeps, in a file next to the store, the purges that a node has
 // applied: how far, and of which log. After kill -9 an Index made of it is
-// complete again. One goroutine writes; others may read.
+// complete again. All methods may be called from many goroutines.
 type Journal struct {
 	JournalOptions
 	db *bbolt.DB
+
+	// mu guards what follows. It is held while the tail or the file is written.
+	mu      sync.Mutex
+	tail    *tail
+	applied uint64   // the newest version in either
+	pending []Record // those in the tail
+	closed  bool
 }
 
 // ErrJournalHeld says that another process has the journal open.
@@ -90,10 +104,34 @@ func OpenJournal(path string, o JournalOptions) (_ *Journal, err error) {
 		return nil, fmt.Errorf("open purge journal %s: %w", path, err)
 	}
 	j := &Journal{JournalOptions: o, db: db}
-	if err := db.Update(prepareJournal); err != nil {
-		return nil, errors.Join(fmt.Errorf("open purge journal %s: %w", path, err), db.Close())
+	if err := j.prepare(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("open purge journal %s: %w", path, err), j.closeFiles())
 	}
 	return j, nil
+}
+
+// prepare makes what is missing, and takes over what a kill has left in the tail.
+func (j *Journal) prepare(path string) error {
+	if err := j.db.Update(prepareJournal); err != nil {
+		return err
+	}
+	var err error
+	if j.tail, err = openTail(path + tailSuffix); err != nil {
+		return err
+	}
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		state := tx.Bucket(bucketState)
+		j.applied, j.tail.salt = getVersion(state, keyApplied), getSalt(state)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	left, err := j.tail.records()
+	if err != nil {
+		return err
+	}
+	return j.store(left)
 }
 
 func prepareJournal(tx *bbolt.Tx) error {
@@ -107,19 +145,50 @@ func prepareJournal(tx *bbolt.Tx) error {
 	switch format := state.Get(keyFormat); string(format) {
 	case journalFormat:
 		return nil
-	case "":
-		return state.Put(keyFormat, []byte(journalFormat))
+	case "", journalFormatBefore:
+		return errors.Join(state.Put(keyFormat, []byte(journalFormat)), putSalt(state))
 	default:
 		return fmt.Errorf("format %.32q is not known, only %q", format, journalFormat)
 	}
 }
 
+func getSalt(state *bbolt.Bucket) uint32 {
+	if b := state.Get(keySalt); len(b) == 4 {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+// putSalt draws a new salt: nothing counts that is in the tail.
+func putSalt(state *bbolt.Bucket) error {
+	salt, err := newTailSalt()
+	if err != nil {
+		return err
+	}
+	return state.Put(keySalt, binary.BigEndian.AppendUint32(nil, salt))
+}
+
 // Close closes the file.
 func (j *Journal) Close() error {
-	if err := j.db.Close(); err != nil {
+	err := j.flush()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil
+	}
+	j.closed = true
+	// What was not flushed is in the tail.
+	if err := errors.Join(err, j.closeFiles()); err != nil {
 		return fmt.Errorf("close purge journal: %w", err)
 	}
 	return nil
+}
+
+func (j *Journal) closeFiles() error {
+	if j.tail == nil {
+		return j.db.Close()
+	}
+	return errors.Join(j.tail.file.Close(), j.db.Close())
 }
 
 // damageIsError makes an error of a panic: bbolt panics where the pages of a
@@ -133,6 +202,9 @@ func damageIsError(path string, err *error) {
 // State gives the identity of the log that the journal follows, "" for none
 // yet, and the newest version that is in it.
 func (j *Journal) State() (epoch string, applied uint64, err error) {
+	if err := j.flush(); err != nil {
+		return "", 0, err
+	}
 	err = j.db.View(func(tx *bbolt.Tx) error {
 		state := tx.Bucket(bucketState)
 		epoch, applied = string(state.Get(keyEpoch)), getVersion(state, keyApplied)
@@ -145,6 +217,10 @@ func (j *Journal) State() (epoch string, applied uint64, err error) {
 // error.
 func (j *Journal) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		if err := j.flush(); err != nil {
+			yield(Record{}, err)
+			return
+		}
 		stopped := errors.New("stopped")
 		err := j.db.View(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketRecords).ForEach(func(k, v []byte) error {
@@ -160,10 +236,54 @@ func (j *Journal) Records() iter.Seq2[Record, error] {
 	}
 }
 
-// Append writes records, in one transaction, and returns when they are on disk.
-// Those that the journal has already are left out.
+// Append writes records and returns when they are on disk, all or, after an error,
+// none. Those that the journal has already are left out.
 func (j *Journal) Append(records []Record) error {
-	return journalError("append", j.db.Update(func(tx *bbolt.Tx) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return journalError("append", ErrJournalClosed)
+	}
+	fresh := make([]Record, 0, len(records))
+	applied := j.applied
+	for _, r := range records {
+		if r.Version > applied {
+			fresh = append(fresh, r)
+			applied = r.Version
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	put, err := j.tail.put(fresh)
+	switch {
+	case err != nil:
+		return journalError("append", err)
+	case put:
+		j.pending, j.applied = append(j.pending, fresh...), applied
+		return nil
+	}
+	return j.store(append(j.pending, fresh...))
+}
+
+// flush takes over what is in the tail.
+func (j *Journal) flush() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return journalError("write", ErrJournalClosed)
+	}
+	if len(j.pending) == 0 {
+		return nil
+	}
+	return j.store(j.pending)
+}
+
+// store writes records, those in the tail among them, in one transaction. mu is held,
+// or nobody has the journal yet.
+func (j *Journal) store(records []Record) error {
+	salt, newest := uint32(0), uint64(0)
+	err := j.db.Update(func(tx *bbolt.Tx) error {
 		state, bucket := tx.Bucket(bucketState), tx.Bucket(bucketRecords)
 		// Keys only grow: full pages in place of half-empty ones.
 		bucket.FillPercent = 0.95
@@ -185,13 +305,27 @@ func (j *Journal) Append(records []Record) error {
 			}
 			targets = folded
 		}
-		return errors.Join(putVersion(state, keyApplied, applied), putVersion(state, keyTargets, targets))
-	}))
+		err := errors.Join(putVersion(state, keyApplied, applied), putVersion(state, keyTargets, targets), putSalt(state))
+		salt, newest = getSalt(state), applied
+		return err
+	})
+	if err != nil {
+		return journalError("append", err)
+	}
+	j.tail.salt, j.tail.end = salt, 0
+	j.pending, j.applied = nil, newest
+	return nil
 }
 
 // Reset empties the journal and makes it the journal of another log.
 func (j *Journal) Reset(epoch string) error {
-	return journalError("reset", j.db.Update(func(tx *bbolt.Tx) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return journalError("reset", ErrJournalClosed)
+	}
+	salt := uint32(0)
+	err := j.db.Update(func(tx *bbolt.Tx) error {
 		if err := tx.DeleteBucket(bucketRecords); err != nil {
 			return err
 		}
@@ -199,12 +333,22 @@ func (j *Journal) Reset(epoch string) error {
 			return err
 		}
 		state := tx.Bucket(bucketState)
-		return errors.Join(
+		err := errors.Join(
 			state.Put(keyEpoch, []byte(epoch)),
 			putVersion(state, keyApplied, 0),
+			putVersion(state, keySwept, 0),
 			putVersion(state, keyTargets, 0),
+			putSalt(state),
 		)
-	}))
+		salt = getSalt(state)
+		return err
+	})
+	if err != nil {
+		return journalError("reset", err)
+	}
+	j.tail.salt, j.tail.end = salt, 0
+	j.pending, j.applied = nil, 0
+	return nil
 }
 
 func journalError(operation string, err error) error {
@@ -262,10 +406,12 @@ func putEntry(bucket *bbolt.Bucket, r Record) error {
 	if err != nil {
 		return err
 	}
-	key := binary.BigEndian.AppendUint64(nil, r.Version)
+	key := versionKey(r.Version)
 	value := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), entrySum(key, body))
 	return bucket.Put(key, append(value, body...))
 }
+
+func versionKey(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
 
 // decodeEntry reads what putEntry wrote. What cannot be read becomes a distrust
 // record: whatever it was, that covers it.

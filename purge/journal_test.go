@@ -105,7 +105,7 @@ func TestJournalIsLockedAndItsFormatChecked(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("state")).Put([]byte("format"), []byte("2")) })
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("state")).Put([]byte("format"), []byte("3")) })
 	if j, err := purge.OpenJournal(path, purge.JournalOptions{}); err == nil {
 		j.Close()
 		t.Error("a journal of another format was opened")

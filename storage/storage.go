@@ -122,9 +122,10 @@ type Object interface {
 	Meta() *Meta
 	// Tier says where the body is read from.
 	Tier() Tier
-	// Checked holds the newest purge version that this object has been
-	// compared with; it is shared by all openings of the object and starts
-	// at Meta().Stamp. What it gives is good until Close.
+	// Checked holds a purge version: no hard purge up to it covers the object,
+	// and no soft one either if it is the newest in force or above. It is shared
+	// by all openings of the object and starts at Meta().Stamp, or above where a
+	// Sweep compared the object. What it gives is good until Close.
 	Checked() *atomic.Uint64
 	// Close gives the object back. Reading after it is an error.
 	Close() error
@@ -135,6 +136,8 @@ type Copy struct {
 	Tier Tier
 	// Meta is shared: read only.
 	Meta *Meta
+	// Checked is what Object.Checked would hold.
+	Checked uint64
 }
 
 // Writer takes one object's body, in order. What has been written can be read

@@ -92,7 +92,7 @@ func (o *writer) object(a *cache.Answer) {
 	o.tiers(a)
 	header.Set("Age", strconv.FormatInt(int64(a.Meta.Stored.Age(a.Now)/time.Second), 10))
 	if o.h.Face == FaceEdges {
-		header.Set(cache.StampField, cache.Version(a.Epoch, a.Meta.Stamp))
+		header.Set(cache.StampField, cache.Version(a.Epoch, a.Stamp()))
 	}
 	status, size := a.Meta.Status, a.Size()
 	if status != http.StatusOK {

@@ -29,6 +29,7 @@ type Control struct {
 	conn      *nats.Conn
 	nodes     *purge.Nodes
 	api       *purge.API
+	snapshots *snapshots
 	name      string
 	listener  net.Listener
 	handler   http.Handler
@@ -82,6 +83,9 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	defer cancel()
 	state, err := log.Create(making)
 	if err != nil {
+		return err
+	}
+	if k.snapshots, err = openSnapshots(c, log, k.log); err != nil {
 		return err
 	}
 	k.nodes = purge.NewNodes(purge.NodesOptions{Names: storingNodes(c), Epoch: state.Epoch})
@@ -199,6 +203,7 @@ func (k *Control) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return natslog.AnswerCalls(ctx, k.conn, k.name, func(question []byte) []byte { return k.api.AnswerMethod(ctx, question) }, nil)
 	})
+	group.Go(func() error { return k.snapshots.run(ctx, k.conn) })
 	group.Go(func() error { return serveHTTP(ctx, k.listener, k.handler, k.log) })
 	return group.Wait()
 }
@@ -207,6 +212,7 @@ func (k *Control) close() {
 	if k.listener != nil {
 		_ = k.listener.Close() // closed already after Run
 	}
+	k.snapshots.close(k.log)
 	if k.conn != nil {
 		k.conn.Close()
 	}

@@ -90,6 +90,7 @@ type tier struct {
 	journal     *purge.Journal
 	index       *purge.Index
 	follower    *purge.Follower
+	sweeper     *purge.Sweeper
 	conn        *nats.Conn
 	engine      *cache.Engine
 	telemetry   *telemetry.Telemetry
@@ -147,6 +148,10 @@ func openTier(ctx context.Context, c *config.Config, name string, b budgets, env
 		StallTimeout: c.Limits.StallTimeout.Std(), UnsharedLifetime: c.Limits.UnsharedLifetime.Std(),
 		VariantsMax: c.Limits.VariantsMax, RefuseUntrusted: c.Limits.WhenLagging == "refuse",
 	})
+	if err != nil {
+		return nil, fmt.Errorf("node %s: %w", name, err)
+	}
+	t.sweeper, err = purge.NewSweeper(purge.SweeperOptions{Index: t.index, Journal: t.journal, Sweep: t.sweep, Log: t.log})
 	if err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
@@ -233,9 +238,9 @@ func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111
 	t.index = purge.NewIndex(purge.IndexOptions{Key: func(site string) *rfc9111.KeyPolicy { return keys[site] }})
 	t.follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
-		Announce: natslog.Announcer(t.conn),
-		Reset:    func() error { return t.engine.Reset() },
-		LagMax:   limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",
+		Announce: natslog.Announcer(t.conn), Snapshot: natslog.SnapshotAsker(t.conn),
+		Reset:  func() error { return t.engine.Reset() },
+		LagMax: limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",
 		Log: log, // its lines name the node themselves
 	})
 	return err
@@ -256,6 +261,14 @@ func (t *tier) publish() {
 			}
 			return 0
 		})
+	gauge("weir_purge_targets", "Purged targets that this node remembers one by one.",
+		func() float64 { return float64(t.index.Stats().Targets) })
+	gauge("weir_purge_swept_version", "Version up to which purges were forgotten, since nothing is stored that they cover.",
+		func() float64 { return float64(t.index.Stats().Swept) })
+	gauge("weir_purge_folds_total", "Sites of which everything was purged, since there were too many targets.",
+		func() float64 { return float64(t.index.Stats().Folds) })
+	gauge("weir_purge_sweeps_total", "Sweeps of the stores that were completed.",
+		func() float64 { return float64(t.sweeper.Sweeps()) })
 	t.telemetry.Ready("purges", t.follower.Healthy)
 }
 
@@ -274,6 +287,8 @@ func (t *tier) run(ctx context.Context, serve ...func(context.Context) error) er
 	defer stop()
 	followed := make(chan error, 1)
 	go func() { followed <- t.follower.Run(following) }()
+	swept := make(chan error, 1)
+	go func() { swept <- t.sweeper.Run(following) }()
 
 	serve = append(serve, t.answerCache)
 	servers, ctx := errgroup.WithContext(ctx)
@@ -288,7 +303,7 @@ func (t *tier) run(ctx context.Context, serve ...func(context.Context) error) er
 		t.log.Warn("fills did not end in time", "running", t.engine.FillsRunning())
 	}
 	stop()
-	return errors.Join(err, <-followed)
+	return errors.Join(err, <-followed, <-swept)
 }
 
 func (t *tier) close() {

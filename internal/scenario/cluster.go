@@ -37,7 +37,9 @@ type options struct {
 	policy  rfc9111.Policy
 	key     rfc9111.KeyPolicy
 	maxLag  time.Duration
-	cutOff  string // what a node does after max_lag: revalidate, serve or refuse
+	// snapshots says that control keeps what the log forgets.
+	snapshots bool
+	cutOff    string // what a node does after max_lag: revalidate, serve or refuse
 	// fillTimeout is that of cache.Options.
 	fillTimeout time.Duration
 	memory      int64 // budget of each node's memory tier, in bytes
@@ -59,7 +61,7 @@ func clusterOptions(a *args) options {
 		fillTimeout: a.duration("fill_timeout"), cutOff: a.text("when_lagging", "revalidate"),
 		memory: cmp.Or(int64(a.bytes("memory")), memoryBytesDefault),
 		disk:   cmp.Or(int64(a.bytes("disk")), diskBytesDefault),
-		block:  int64(a.bytes("block")),
+		block:  int64(a.bytes("block")), snapshots: a.flag("snapshots"),
 	}
 	if o.shields = a.list("shields"); o.shields == nil {
 		o.shields = []string{shieldName}
@@ -113,6 +115,7 @@ type cluster struct {
 	epochs  int                        // logs so far
 	purges  *memlog.Log
 	control *purge.API
+	kept    *snapshots // nil: none
 	used    bool
 }
 
@@ -130,6 +133,12 @@ func startCluster(dir string, o options) (*cluster, error) {
 	}
 	if err := c.newEpoch(); err != nil {
 		return c, err
+	}
+	if o.snapshots {
+		var err error
+		if c.kept, err = startSnapshots(dir, c.purges); err != nil {
+			return c, err
+		}
 	}
 	for _, n := range c.order {
 		if err := n.start(); err != nil {
@@ -202,6 +211,6 @@ func (c *cluster) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	errs = append(errs, c.server.stop(ctx), c.alarm.raised())
+	errs = append(errs, c.kept.close(), c.server.stop(ctx), c.alarm.raised())
 	return errors.Join(errs...)
 }

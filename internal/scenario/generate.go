@@ -23,6 +23,7 @@ type generated struct {
 	// lifetime is that of what each path says.
 	lifetime map[string]time.Duration
 	reads    int
+	purges   int      // asked for; the log may have refused some
 	pending  []string // reads that are on their way
 	broken   map[string]string
 }
@@ -79,8 +80,8 @@ func generate(seed uint64) *generated {
 	lagging := pick(g, "revalidate", "revalidate", "serve", "refuse")
 	g.serves = lagging == "serve"
 	g.shields = pick(g, simulatedShields[:1], simulatedShields)
-	g.add("cluster shields=(%s) pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d", strings.Join(g.shields, ","), simulatedMaxLag, lagging,
-		pick(g, 0*time.Second, 20*time.Second), pick(g, 0*time.Second, time.Minute), pick(g, 16, 32))
+	g.add("cluster shields=(%s) pops=(ams,iad) max_lag=%v when_lagging=%s swr=%v sie=%v block=%d%s", strings.Join(g.shields, ","), simulatedMaxLag, lagging,
+		pick(g, 0*time.Second, 20*time.Second), pick(g, 0*time.Second, time.Minute), pick(g, 16, 32), pick(g, "", " snapshots"))
 	g.skew()
 	for _, path := range simulatedPaths {
 		g.write(path)
@@ -127,6 +128,9 @@ func (g *generated) any() {
 		g.purge(path)
 		if g.chance(6) {
 			g.ambush(path)
+		}
+		if g.chance(8) {
+			g.sweep(path)
 		}
 	case n < 13:
 		g.read()
@@ -220,6 +224,7 @@ func (g *generated) purge(path string) {
 		line += " mode=soft"
 	}
 	p.what = line
+	g.purges++
 	g.add("%s wait=2s", line).purge = p
 }
 
@@ -245,6 +250,17 @@ func (g *generated) ambush(path string) {
 	}
 	g.add("crash %s", pop)
 	g.readAt(pop, path)
+}
+
+// sweep lets a node forget a purge, since there is a newer one, and reads there
+// what it covered.
+func (g *generated) sweep(path string) {
+	g.purge(pick(g, simulatedPaths...))
+	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
+	g.add("sweep %s", node)
+	if slices.Contains(simulatedPoPs, node) {
+		g.readAt(node, path)
+	}
 }
 
 // read begins a read somewhere.
@@ -285,11 +301,15 @@ func (g *generated) end(i int) {
 // trouble breaks something, or mends what was broken before.
 func (g *generated) trouble() {
 	node := pick(g, slices.Concat(g.shields, simulatedPoPs)...)
-	switch g.rand.IntN(10) {
+	switch g.rand.IntN(12) {
 	case 9:
 		if g.jumps {
 			g.clock(node)
 		}
+	case 10:
+		g.add("sweep %s", node)
+	case 11:
+		g.add("log trim first=%d", max(1, g.purges-g.rand.IntN(3)))
 	case 0, 1:
 		g.toggle("cut "+node, "heal "+node)
 	case 2:

@@ -53,6 +53,9 @@ type running struct {
 	journal  *purge.Journal
 	index    *purge.Index
 	store    storage.Store
+	tiers    []cache.SweptStore // of store, the lowest first
+	sweeper  *purge.Sweeper
+	swept    cache.SweepResult // of the last sweep
 	engine   *cache.Engine
 	handler  *httpcache.Handler
 	upstream upstream
@@ -86,7 +89,7 @@ func (n *node) start() error {
 	if r.journal, err = purge.OpenJournal(filepath.Join(n.dir(), "purges.db"), purge.JournalOptions{}); err != nil {
 		return err
 	}
-	if r.store, err = n.openStore(); err != nil {
+	if r.store, r.tiers, err = n.openStore(); err != nil {
 		return err
 	}
 	r.engine, err = cache.New(cache.Options{
@@ -105,13 +108,13 @@ func (n *node) start() error {
 	return n.serve()
 }
 
-func (n *node) openStore() (storage.Store, error) {
+func (n *node) openStore() (storage.Store, []cache.SweptStore, error) {
 	below, err := disk.Open(disk.Options{Dir: filepath.Join(n.dir(), "store"), BudgetBytes: n.cluster.disk})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	above := memory.New(memory.Options{BudgetBytes: n.cluster.memory})
-	return tiered.New(above, below, tiered.Options{Log: n.cluster.alarm.logger()}), nil
+	return tiered.New(above, below, tiered.Options{Log: n.cluster.alarm.logger()}), []cache.SweptStore{below, above}, nil
 }
 
 // follow puts what the journal holds in force and goes on with the log.
@@ -120,6 +123,7 @@ func (n *node) follow() error {
 	follower, err := purge.NewFollower(purge.FollowerOptions{
 		Name: n.name, Source: n.link, Journal: r.journal, Index: r.index,
 		Announce: n.link.Announcer(func(a purge.Announcement) { (*n.observe.Load())(a) }),
+		Snapshot: n.cluster.kept.asker(n.link),
 		Reset:    r.engine.Reset, LagMax: n.cluster.maxLag, Serve: n.cluster.cutOff == "serve",
 	})
 	if err != nil {
@@ -128,7 +132,7 @@ func (n *node) follow() error {
 	var ctx context.Context
 	ctx, r.unfollow = context.WithCancel(context.Background())
 	r.follower.Go(func() { _ = follower.Run(ctx) })
-	return nil
+	return r.newSweeper()
 }
 
 func (n *node) serve() error {

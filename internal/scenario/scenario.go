@@ -168,7 +168,7 @@ func (s *script) command(name string, a *args) (string, error) {
 		return s.log(a)
 	case "down", "up":
 		return s.reach(a, name == "down")
-	case "clock", "cut", "heal", "lag", "scramble", "restart", "crash":
+	case "clock", "cut", "heal", "lag", "scramble", "restart", "crash", "sweep":
 		return s.nodeCommand(name, a)
 	}
 	return "", fmt.Errorf("no such command; the package comment lists them")
@@ -220,6 +220,8 @@ func (s *script) nodeCommand(name string, a *args) (string, error) {
 		return "", n.restart()
 	case "crash":
 		return "", n.crash()
+	case "sweep":
+		return n.sweep()
 	}
 	return "", nil
 }

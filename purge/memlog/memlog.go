@@ -131,12 +131,12 @@ func (l *Log) SetDown(down bool) {
 	l.wake()
 }
 
-// Trim forgets what is older than first.
+// Trim forgets what is older than first, or all that there is.
 func (l *Log) Trim(first uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if first > l.first {
-		l.entries = l.entries[min(first-l.first, uint64(len(l.entries))):]
+	if first = min(first, l.last()+1); first > l.first {
+		l.entries = l.entries[first-l.first:]
 		l.first = first
 	}
 	l.wake()

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"weir/internal/lab/netdelay"
 	"weir/purge"
 	"weir/purge/natslog"
 )
@@ -31,14 +34,16 @@ func BenchmarkTwelveNodes(b *testing.B) {
 		name             string
 		writers, targets int
 		pause            time.Duration
+		farthest         time.Duration // the delay to the last node, one way
 	}{
-		{"alone", 1, 1, 5 * time.Millisecond}, // latency: nothing waits for anything else
-		{"single", 128, 1, 0},
-		{"batch=100", 16, 100, 0},
-		{"batch=10000", 2, 10_000, 0},
+		{"alone", 1, 1, 5 * time.Millisecond, 0}, // latency: nothing waits for anything else
+		{"far", 1, 1, 5 * time.Millisecond, 120 * time.Millisecond},
+		{"single", 128, 1, 0, 0},
+		{"batch=100", 16, 100, 0, 0},
+		{"batch=10000", 2, 10_000, 0, 0},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			p := startPurging(b)
+			p := startPurging(b, c.farthest)
 			p.purge(b, 1, 1, 1) // connections are made, files have their first pages
 			b.ResetTimer()
 			began := time.Now()
@@ -94,7 +99,8 @@ type purging struct {
 
 type purgeTimes struct{ asked, accepted, everywhere time.Time }
 
-func startPurging(b *testing.B) *purging {
+// startPurging gives the nodes delays from a twelfth of farthest to all of it.
+func startPurging(b *testing.B, farthest time.Duration) *purging {
 	broker := startBroker(b, b.TempDir(), "127.0.0.1:0")
 	conn := connect(b, broker.URL(), "control")
 	l, state := createLog(b, conn, natslog.Options{})
@@ -103,7 +109,17 @@ func startPurging(b *testing.B) *purging {
 	dir := b.TempDir()
 	for i := range benchNodes {
 		names = append(names, fmt.Sprintf("pop%d", i))
-		p.nodes = append(p.nodes, startNode(b, names[i], broker.URL(), dir))
+		var dialer nats.CustomDialer
+		if delay := farthest * time.Duration(i+1) / benchNodes; delay > 0 {
+			d := &netdelay.Dialer{RTT: func(string) time.Duration { return 2 * delay }}
+			b.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				_ = d.Drain(ctx)
+			})
+			dialer = d
+		}
+		p.nodes = append(p.nodes, startNodeOver(b, names[i], broker.URL(), dir, dialer))
 	}
 	nodes := purge.NewNodes(purge.NodesOptions{Names: names, Epoch: state.Epoch})
 	observe(b, conn, nodes)

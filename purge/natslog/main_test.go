@@ -54,7 +54,13 @@ func startBroker(t testing.TB, dir, listen string) *natslog.Broker {
 
 func connect(t testing.TB, url, name string) *nats.Conn {
 	t.Helper()
-	o := natslog.ConnectOptions{URL: url, Token: testToken, Name: name, Log: testLog(t)}
+	return connectOver(t, url, name, nil)
+}
+
+// connectOver connects through a dialer; nil for package net's.
+func connectOver(t testing.TB, url, name string, dialer nats.CustomDialer) *nats.Conn {
+	t.Helper()
+	o := natslog.ConnectOptions{URL: url, Token: testToken, Name: name, Log: testLog(t), Dialer: dialer}
 	if strings.HasPrefix(url, "tls://") { // a cluster, see startCluster
 		o.Token, o.Username, o.Password = "", clusterUser, testToken
 		_, o.TLS = clusterTLS()
@@ -117,7 +123,12 @@ type node struct {
 // startNode follows the log at url until the test ends or stop is called.
 func startNode(t testing.TB, name, url, dir string) *node {
 	t.Helper()
-	n := &node{conn: connect(t, url, name), index: purge.NewIndex(purge.IndexOptions{})}
+	return startNodeOver(t, name, url, dir, nil)
+}
+
+func startNodeOver(t testing.TB, name, url, dir string, dialer nats.CustomDialer) *node {
+	t.Helper()
+	n := &node{conn: connectOver(t, url, name, dialer), index: purge.NewIndex(purge.IndexOptions{})}
 	l, err := natslog.New(n.conn, natslog.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +139,7 @@ func startNode(t testing.TB, name, url, dir string) *node {
 	n.Follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: name, Source: l, Journal: n.journal, Index: n.index, Log: testLog(t),
 		Announce:  natslog.Announcer(n.conn),
+		Snapshot:  natslog.SnapshotAsker(n.conn),
 		Reset:     func() error { n.resets++; return nil },
 		Heartbeat: 100 * time.Millisecond,
 	})

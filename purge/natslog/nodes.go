@@ -47,8 +47,14 @@ func ObserveNodes(ctx context.Context, nc *nats.Conn, observe func(purge.Announc
 // what comes beyond them is lost. It calls ready, if that is not nil, once it
 // will miss none. what says in an error what it was for.
 func listen(ctx context.Context, nc *nats.Conn, what, subject string, waitingMax int, ready func(), take func(*nats.Msg)) error {
+	return listenAs(ctx, nc, what, subject, "", waitingMax, ready, take)
+}
+
+// listenAs is listen as one of a group, of which one takes each message; "" for
+// alone.
+func listenAs(ctx context.Context, nc *nats.Conn, what, subject, group string, waitingMax int, ready func(), take func(*nats.Msg)) error {
 	messages := make(chan *nats.Msg, waitingMax)
-	sub, err := nc.ChanSubscribe(subject, messages)
+	sub, err := nc.ChanQueueSubscribe(subject, group, messages)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

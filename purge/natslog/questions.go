@@ -28,15 +28,24 @@ var ErrAway = errors.New("node is not connected to the purge log")
 // ends, which it must: ErrAway at once if the node cannot hear it.
 func Asker(nc *nats.Conn) func(ctx context.Context, node string, question []byte) ([]byte, error) {
 	return func(ctx context.Context, node string, question []byte) ([]byte, error) {
-		m, err := nc.RequestWithContext(ctx, subjectAsk+token(node), question)
-		switch {
-		case errors.Is(err, nats.ErrNoResponders):
-			return nil, fmt.Errorf("ask %s: %w", node, ErrAway)
-		case err != nil:
+		answer, err := request(ctx, nc, subjectAsk+token(node), question)
+		if err != nil {
 			return nil, fmt.Errorf("ask %s: %w", node, err)
 		}
-		return m.Data, nil
+		return answer, nil
 	}
+}
+
+// request waits for an answer; ErrAway if nobody hears the question.
+func request(ctx context.Context, nc *nats.Conn, subject string, question []byte) ([]byte, error) {
+	m, err := nc.RequestWithContext(ctx, subject, question)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, ErrAway
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.Data, nil
 }
 
 // answersMax bounds the questions that AnswerCalls answers at once.

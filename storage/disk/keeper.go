@@ -109,7 +109,7 @@ func (v *volume) flush(s *segment) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.queue = v.queue[1:]
+	v.doneLocked()
 	if err == nil {
 		s.region.written.Store(s.off + s.bytes)
 	} else {
@@ -124,6 +124,12 @@ func (v *volume) flush(s *segment) {
 	case v.dirty <- struct{}{}:
 	default:
 	}
+}
+
+// doneLocked takes what has been done out of the queue.
+func (v *volume) doneLocked() {
+	v.queue = v.queue[1:]
+	v.worked++
 }
 
 // writeSegment writes what is in a segment: the bodies first that it refers to, so
@@ -182,6 +188,8 @@ func (v *volume) loseLocked(s *segment) {
 		v.index.remove(fingerprintOf(e.key), lost)
 		if len(v.owed) < owedMax && !v.offline {
 			v.owed[e.key] = struct{}{}
+		} else {
+			v.unburied = true
 		}
 	}
 	*entries = kept
@@ -196,7 +204,7 @@ func (v *volume) writeFooter(r *region, entries []footerEntry) {
 	v.sealedOne()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.queue = v.queue[1:]
+	v.doneLocked()
 	v.signalLocked()
 }
 

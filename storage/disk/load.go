@@ -202,7 +202,7 @@ func (v *volume) recover(rows map[uint32]regionRow) error {
 		return err
 	}
 	v.sequence += sequenceGap
-	return nil
+	return v.recallSwept()
 }
 
 // recoverOpen scans the regions that were open, the oldest first. The last one that
@@ -337,7 +337,12 @@ func (v *volume) loadFooters(regions []*region) (suspect bool) {
 				return
 			}
 			v.workers.Go(func() {
-				entries, err := v.entriesOf(r)
+				entries, footed, err := v.reader().entries(r.id, r.firstSequence.Load())
+				if err != nil {
+					v.failed(err)
+				} else if !footed {
+					v.swept.Store(nil) // what was replaced by a record that is damaged may be found
+				}
 				read <- footer{r, entries, err}
 			})
 		}

@@ -210,7 +210,17 @@ func (o *object) Tier() storage.Tier { return storage.TierDisk }
 
 // Checked implements storage.Object.
 func (o *object) Checked() *atomic.Uint64 {
-	return o.volume.checked.of(o.key, o.record.sequence, o.meta.Stamp)
+	return o.volume.checked.of(o.key, o.record.sequence, o.known())
+}
+
+// compared is what Checked holds, for who does not use the object.
+func (o *object) compared() uint64 {
+	return o.volume.checked.peek(o.key, o.record.sequence, o.known())
+}
+
+// known is the version that the disk says the object was compared with.
+func (o *object) known() uint64 {
+	return o.volume.comparedWith(o.record.sequence, max(o.record.stamp, o.meta.Stamp))
 }
 
 // Close implements storage.Object.

@@ -17,7 +17,7 @@ func (s *Store) Peek(k storage.Key) []storage.Copy {
 		o, err := v.openOnce(k)
 		if err == nil {
 			o.release()
-			return []storage.Copy{{Tier: storage.TierDisk, Meta: o.meta}}
+			return []storage.Copy{{Tier: storage.TierDisk, Meta: o.meta, Checked: o.compared()}}
 		}
 		if !errors.Is(err, errChanged) {
 			return nil

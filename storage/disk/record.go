@@ -74,7 +74,7 @@ type part struct {
 //	6       2       zero
 //	8       16      key
 //	24      8       sequence: each record of a directory has a higher one than those before it
-//	32      8       stamp
+//	32      8       version of the hard purges that the object has been compared with: its meta's stamp, or more
 //	40      4       M, bytes of meta
 //	44      4       P, parts (of a head; 0 otherwise)
 //	48      8       B, bytes of body; of a head, of the whole body that its parts make

@@ -33,6 +33,7 @@ const (
 //	                            sequence have been cleared; generation (8), hash of the directories (8),
 //	                            time of the last change (8, seconds since 1970), 1 if not to be trusted
 //	                            (1), zeros (3), crc32c of key and value (4)
+//	                  "swept"   what the last sweep has compared, see sweep.go
 //	                  "device"  path of the device that has the regions; missing: regions.log
 //	bucket "regions"  key       region, 4 bytes, big-endian
 //	                  value     state (1), first sequence (8), turn (8), records (8), crc32c of key and value (4)

@@ -52,6 +52,7 @@ type volume struct {
 	regions   []region
 	index     index
 	checked   checkedVersions
+	swept     atomic.Pointer[sweptMark] // nil: none
 	health    health
 	blocks    sync.Pool // of *[]byte, blockBytes long
 	chunks    sync.Pool // of *gathered, chunkBytes long
@@ -88,6 +89,7 @@ type volume struct {
 	// mu guards everything below. No call of the file system is made under it.
 	mu         sync.Mutex
 	sequence   uint64
+	written    uint64 // the sequence of the newest record; 0: not known
 	turn       uint64
 	floor      uint64 // records of a lower sequence have been cleared
 	current    *region
@@ -98,8 +100,10 @@ type volume struct {
 	filling    *segment
 	flushAt    time.Time
 	queue      []work
+	worked     uint64 // how much of the queue has been done since the start
 	spare      []byte
 	owed       map[storage.Key]struct{} // deletions that are not in the log yet
+	unburied   bool                     // there were too many, and one was left out
 	progress   chan struct{}            // closed and made anew whenever the keeper has done something
 	full       bool                     // no region can be opened now
 	ahead      *region                  // free, to be opened after next
@@ -241,7 +245,7 @@ func (v *volume) sealLocked(r *region, entries []footerEntry) {
 // putLocked appends a record for which there is room, and gives its place.
 func (v *volume) putLocked(r *record) place {
 	v.sequence++
-	r.sequence = v.sequence
+	r.sequence, v.written = v.sequence, v.sequence
 	at := place{region: v.current.id, unit: uint32(v.tail / unitBytes)}
 	v.filling.append(r, v.salt)
 	e := footerEntry{key: r.key, sequence: r.sequence, unit: at.unit, units: uint32(r.bytes() / unitBytes), kind: r.kind}
@@ -350,6 +354,7 @@ func (v *volume) buryLocked(k storage.Key, asks who) error {
 	r := &record{kind: kindTombstone, key: k}
 	if v.roomLocked(r.bytes(), asks) != nil {
 		if len(v.owed) >= owedMax {
+			v.unburied = true
 			return fmt.Errorf("%d deletions are not written yet: %w", owedMax, storage.ErrFull)
 		}
 		v.owed[k] = struct{}{}

@@ -132,7 +132,7 @@ func (s *Store) Peek(k storage.Key) []storage.Copy {
 		return nil
 	}
 	defer s.unpin(u)
-	return []storage.Copy{{Tier: storage.TierMemory, Meta: s.metaOf(v)}}
+	return []storage.Copy{{Tier: storage.TierMemory, Meta: s.metaOf(v), Checked: v.checked.Load()}}
 }
 
 // Create implements storage.Store. Meta and a declared length are taken from
