@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/cache"
@@ -44,6 +45,9 @@ type ClientOptions struct {
 	// Position gives the purge log that this node follows and the version that
 	// it has applied.
 	Position func() (epoch string, applied uint64)
+	// WaitPosition returns nil once the node follows the log that epoch names and
+	// has applied a version. Default: no answer waits for that (see keepStep).
+	WaitPosition func(ctx context.Context, epoch string, version uint64) error
 	// Dial opens connections; default a net.Dialer with ConnectTimeout.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// ConnectTimeout bounds the opening of a connection; default 3 s.
@@ -69,6 +73,7 @@ type Client struct {
 	peers     []*peer
 	transport *http.Transport
 	switching *http.Transport // for requests that ask to leave HTTP, and probes
+	restUntil atomic.Int64    // when answers wait for purges again, in ns since 1970
 
 	// ctx ends with Close, which waits for probing. mu guards the passage of
 	// peers from up to down and back.
@@ -139,6 +144,14 @@ const attemptsMax = 3
 // there and takes long, or answers with an error, has given the answer, save one that
 // refuses since it has lost the purge log: its answer is given if no other has one.
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := c.exchange(r)
+	if err == nil {
+		c.keepStep(r.Context(), response.Header)
+	}
+	return response, err
+}
+
+func (c *Client) exchange(r *http.Request) (*http.Response, error) {
 	if len(c.peers) == 1 {
 		return c.send(c.peers[0], r)
 	}

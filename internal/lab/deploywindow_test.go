@@ -25,9 +25,9 @@ func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
 // fits the style that is stored. The nodes are asked for paths that do not exist
 // meanwhile, about which they look at the newest release.
 //
-// Nothing promises it for the moment in which a shield has applied the purge and
-// the PoP has not. A node that took every release that it sees for its own would
-// mix in a quarter of these loads and more.
+// A node that took every release that it sees for its own would mix in a quarter of
+// these loads and more; a PoP that did not wait for a purge that the shield has
+// applied, in some of a thousand on a busy machine.
 func TestNamesWithoutFingerprint(t *testing.T) {
 	l := start(t, lab.Options{Shields: 2})
 	options := deployOptions(t, l)

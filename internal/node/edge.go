@@ -61,7 +61,7 @@ func (e *Edge) upstream(c *config.Config, pop *config.PoP, site *config.Site, en
 		peers = append(peers, shield.Peer{Name: s.Name, URL: s.URL})
 	}
 	e.shield, err = shield.NewClient(shield.ClientOptions{
-		Shields: peers, Token: string(c.Tokens.Tier), Position: e.index.Position, Log: e.log,
+		Shields: peers, Token: string(c.Tokens.Tier), Position: e.index.Position, WaitPosition: e.index.WaitPosition, Log: e.log,
 		Dial: env.DialUpstream, HeaderTimeout: shieldHeaderTimeout, ConnectionsMax: c.Limits.UpstreamConnectionsMax,
 	})
 	if err != nil {
