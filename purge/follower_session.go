@@ -103,6 +103,7 @@ func (f *Follower) reconcile(ctx context.Context, state LogState) error {
 	if state.First > applied+1 {
 		return f.behind(ctx, state)
 	}
+	f.behindSince = time.Time{}
 	return nil
 }
 

@@ -112,11 +112,20 @@ func OpenJournal(path string, o JournalOptions) (_ *Journal, err error) {
 
 // prepare makes what is missing, and takes over what a kill has left in the tail.
 func (j *Journal) prepare(path string) error {
-	if err := j.db.Update(prepareJournal); err != nil {
+	has := false
+	err := j.db.View(func(tx *bbolt.Tx) error {
+		state := tx.Bucket(bucketState)
+		has = state != nil && string(state.Get(keyFormat)) == journalFormat
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	var err error
-	if j.tail, err = openTail(path + tailSuffix); err != nil {
+	// The tail before the format that says there is one.
+	if j.tail, err = openTail(path+tailSuffix, has); err != nil {
+		return err
+	}
+	if err := j.db.Update(prepareJournal); err != nil {
 		return err
 	}
 	err = j.db.View(func(tx *bbolt.Tx) error {

@@ -42,15 +42,20 @@ type tail struct {
 	buf  []byte
 }
 
-// openTail opens the file and makes it if there is none.
-func openTail(path string) (*tail, error) {
+// openTail opens the file and makes it, unless there has to be one.
+func openTail(path string, has bool) (*tail, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	t := &tail{file: file}
 	status, err := file.Stat()
-	if err == nil && status.Size() < tailBytes {
+	switch {
+	case err != nil:
+	case status.Size() >= tailBytes:
+	case has:
+		err = fmt.Errorf("%s is missing or cut off, and with it the newest purges", filepath.Base(path))
+	default:
 		err = t.make(filepath.Dir(path))
 	}
 	if err != nil {

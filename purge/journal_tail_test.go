@@ -141,3 +141,31 @@ func TestTailIsBounded(t *testing.T) {
 		wantRecords(t, killed(t, path, nil), v)
 	}
 }
+
+// Without its tail a journal is damaged: nobody knows what was in it.
+func TestJournalWithoutItsTail(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "purges.db")
+	j := openJournal(t, path, purge.JournalOptions{})
+	mustAppend(t, j, rec(1, purge.ScopeURL, purge.ModeHard, "/a"))
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and the attempt makes it no better
+		if err := os.Truncate(path+".tail", 0); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := purge.OpenJournal(path, purge.JournalOptions{}); err == nil {
+			j.Close()
+			t.Error("opened without its tail")
+		}
+	}
+	if err := os.Remove(path + ".tail"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if j, err := purge.OpenJournal(path, purge.JournalOptions{}); err == nil {
+			j.Close()
+			t.Error("opened without its tail")
+		}
+	}
+}

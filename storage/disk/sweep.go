@@ -20,6 +20,8 @@ const (
 	sweepRounds = 3
 	// settleWait bounds how long a sweep waits for what was written before it ended.
 	settleWait = 30 * time.Second
+	// settleLook is how often it looks meanwhile whether it is to end.
+	settleLook = 100 * time.Millisecond
 )
 
 // errLoading says that the index is not complete yet.
@@ -275,18 +277,17 @@ func (v *volume) readMeta(k storage.Key, at place) (*record, *storage.Meta, erro
 // settle returns when all that has been put into the log, and every deletion that is
 // owed, is on stable storage.
 func (v *volume) settle(ctx context.Context) error {
-	deadline := time.NewTimer(settleWait)
-	defer deadline.Stop()
+	deadline := time.Now().Add(settleWait)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	paid := func() bool { return len(v.owed) == 0 }
 	for again := true; again; again = !paid() { // what could not be written is owed
-		if err := v.settleLocked(ctx, deadline.C, paid); err != nil {
+		if err := v.settleLocked(ctx, deadline, paid); err != nil {
 			return err
 		}
 		v.enqueueLocked()
 		until := v.worked + uint64(len(v.queue))
-		if err := v.settleLocked(ctx, deadline.C, func() bool { return v.worked >= until }); err != nil {
+		if err := v.settleLocked(ctx, deadline, func() bool { return v.worked >= until }); err != nil {
 			return err
 		}
 	}
@@ -303,7 +304,7 @@ func (v *volume) settle(ctx context.Context) error {
 }
 
 // settleLocked waits for the keeper until done says so.
-func (v *volume) settleLocked(ctx context.Context, deadline <-chan time.Time, done func() bool) error {
+func (v *volume) settleLocked(ctx context.Context, deadline time.Time, done func() bool) error {
 	for !done() {
 		switch {
 		case v.closed:
@@ -312,9 +313,12 @@ func (v *volume) settleLocked(ctx context.Context, deadline <-chan time.Time, do
 			return storage.ErrFull
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !v.waitLocked(deadline):
+		case time.Now().After(deadline):
 			return fmt.Errorf("what was written did not get to the disk in %v: %w", settleWait, storage.ErrFull)
 		}
+		look := time.NewTimer(settleLook)
+		v.waitLocked(look.C)
+		look.Stop()
 	}
 	return nil
 }
