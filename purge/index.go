@@ -196,7 +196,7 @@ func (x *Index) Apply(records []Record) {
 }
 
 func (x *Index) apply(r *Record) {
-	if r.Mode == ModeHard && r.Scope != ScopeURL {
+	if r.Mode == ModeHard && r.Scope.isBroad() {
 		x.broad = r.Version
 	}
 	if r.Scope == ScopeAll && r.Site == "" {

@@ -368,6 +368,14 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 		apply(rec(0, purge.ScopeSite, purge.ModeSoft))
 		sleep(time.Hour)
 		want("a soft purge frees nothing", 0, 2)
+		apply(rec(0, purge.ScopeSite, purge.ModeHard))
+		sleep(2 * time.Second)
+		want("a site was purged", 1, 2)
+		apply(rec(0, purge.ScopeSite, purge.ModeHard))
+		sleep(9 * time.Minute)
+		want("once more", 0, 2)
+		sleep(2 * time.Minute)
+		want("once more, ten minutes ago", 1, 2)
 		apply(many)
 		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/two"))
 		sleep(2 * time.Second)
@@ -387,7 +395,7 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 			t.Error("it took its time")
 		}
 		failing = true
-		apply(rec(0, purge.ScopeTag, purge.ModeHard, "red"))
+		apply(rec(0, purge.ScopePrefix, purge.ModeHard, "/q/"))
 		sleep(time.Hour)
 		want("it cannot", 0, 2)
 		failing = false
