@@ -19,6 +19,10 @@ type FollowerOptions struct {
 	Source  Source
 	Journal *Journal
 	Index   *Index
+	// Keys are the sites' key policies, each in a form that changes with it: what
+	// is stored of a site whose policy has changed since the last start counts as
+	// purged if purges have been forgotten.
+	Keys map[string]string
 	// Announce tells control what this node has applied. A failure is no
 	// error: the next heartbeat says it again. Nil for nobody to tell.
 	Announce func(Announcement) error
@@ -175,6 +179,11 @@ func NewFollower(o FollowerOptions) (_ *Follower, err error) {
 	if got := f.Index.Applied(); got != applied {
 		return nil, fmt.Errorf("purge journal says %d applied, its records end at %d", applied, got)
 	}
+	changed, err := f.Journal.rekey(f.Keys)
+	if err != nil {
+		return nil, err
+	}
+	f.Index.rekeyed(changed)
 	f.Index.follow(epoch)
 	f.status.Epoch, f.status.Newest = epoch, applied
 	if f.Serve && epoch != "" {

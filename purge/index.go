@@ -196,21 +196,27 @@ func (x *Index) Apply(records []Record) {
 }
 
 func (x *Index) apply(r *Record) {
-	if r.Mode == ModeHard && r.Scope != ScopeURL {
+	if r.Mode == ModeHard && r.Scope.isBroad() {
 		x.broad = r.Version
 	}
 	if r.Scope == ScopeAll && r.Site == "" {
 		x.floor.raise(at(r.Mode, r.Version))
 		return
 	}
-	s := x.sites[r.Site]
-	if s == nil {
-		s = &siteIndex{entries: make(map[uint64]versions), key: x.Key(r.Site)}
-		x.sites[r.Site] = s
-	}
+	s := x.site(r.Site)
 	before := s.size()
 	s.apply(x.seed, r, x.PrefixLengthsMax)
 	x.targets += s.size() - before
+}
+
+// site gives a site's part, and makes it if there is none. mu is held.
+func (x *Index) site(name string) *siteIndex {
+	s := x.sites[name]
+	if s == nil {
+		s = &siteIndex{entries: make(map[uint64]versions), key: x.Key(name)}
+		x.sites[name] = s
+	}
+	return s
 }
 
 // Distrust puts a hard purge at version over every site, for a node that cannot

@@ -31,6 +31,12 @@ const forgetPiece = 2048
 // errOtherLog says that a sweep was of another log's purges than those of now.
 var errOtherLog = errors.New("the purge log was replaced meanwhile")
 
+// isBroad says whether a hard purge of the scope is likely to leave much in the
+// stores that is of no use.
+func (s Scope) isBroad() bool {
+	return s == ScopeAll || s == ScopeSite || s == ScopeHost || s == ScopePrefix
+}
+
 // beginSweep forgets what was retained for the sweep before.
 func (x *Index) beginSweep() {
 	x.mu.Lock()

@@ -25,6 +25,7 @@ var ErrJournalClosed = errors.New("purge journal is closed")
 //	                  "applied" version, 8 bytes, big-endian
 //	                  "swept"   version, 8 bytes, big-endian: whatever is stored and was not compared with
 //	                            it, or more, counts as purged; records up to it may be missing
+//	                  "keys"    the sites' key policies, as JSON, see rekey.go
 //	                  "salt"    of the tail, 4 bytes, big-endian, see journal_tail.go
 //	                  "targets" sum of the records' costs, 8 bytes, big-endian
 //	bucket "records"  key       version, 8 bytes, big-endian, so that keys are in log order
@@ -43,6 +44,7 @@ var (
 	keyApplied    = []byte("applied")
 	keySwept      = []byte("swept")
 	keySalt       = []byte("salt")
+	keyKeys       = []byte("keys")
 	keyTargets    = []byte("targets")
 	castagnoli    = crc32.MakeTable(crc32.Castagnoli)
 )
@@ -347,6 +349,7 @@ func (j *Journal) Reset(epoch string) error {
 			putVersion(state, keyApplied, 0),
 			putVersion(state, keySwept, 0),
 			putVersion(state, keyTargets, 0),
+			forgetChanges(state),
 			putSalt(state),
 		)
 		salt = getSalt(state)

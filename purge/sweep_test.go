@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -316,12 +317,12 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.index.Reset("e")
-		failing, urgent := false, false
+		var failing, urgent atomic.Bool
 		s, err := purge.NewSweeper(purge.SweeperOptions{
 			Index: n.index, Journal: n.journal, TargetsMin: 100, Pause: time.Minute,
 			Sweep: func(_ context.Context, now bool) (purge.Swept, error) {
-				urgent = now
-				if failing {
+				urgent.Store(now)
+				if failing.Load() {
 					return purge.Swept{}, errors.New("a disk that cannot be read")
 				}
 				version := n.index.Applied() - 1
@@ -368,6 +369,14 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 		apply(rec(0, purge.ScopeSite, purge.ModeSoft))
 		sleep(time.Hour)
 		want("a soft purge frees nothing", 0, 2)
+		apply(rec(0, purge.ScopeSite, purge.ModeHard))
+		sleep(2 * time.Second)
+		want("a site was purged", 1, 2)
+		apply(rec(0, purge.ScopeSite, purge.ModeHard))
+		sleep(9 * time.Minute)
+		want("once more", 0, 2)
+		sleep(2 * time.Minute)
+		want("once more, ten minutes ago", 1, 2)
 		apply(many)
 		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/two"))
 		sleep(2 * time.Second)
@@ -383,14 +392,14 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 		apply(many)
 		apply(rec(0, purge.ScopeURL, purge.ModeHard, "/four"))
 		sleep(2 * time.Second)
-		if want("there are very many", 1, 1); !urgent {
+		if want("there are very many", 1, 1); !urgent.Load() {
 			t.Error("it took its time")
 		}
-		failing = true
-		apply(rec(0, purge.ScopeTag, purge.ModeHard, "red"))
+		failing.Store(true)
+		apply(rec(0, purge.ScopePrefix, purge.ModeHard, "/q/"))
 		sleep(time.Hour)
 		want("it cannot", 0, 2)
-		failing = false
+		failing.Store(false)
 		sleep(time.Hour)
 		want("it can again", 1, 2)
 		cancel()

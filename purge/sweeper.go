@@ -23,7 +23,8 @@ type SweeperOptions struct {
 	// quarter of what the index may have.
 	TargetsMin int
 	// Pause is how long it waits at least from one sweep to the next. Default 1 min;
-	// a tenth of that while there are twice as many targets.
+	// a tenth of that while there are twice as many targets, and ten times that
+	// where there are few, or where the last sweep found next to nothing to forget.
 	Pause time.Duration
 	// Log receives what went wrong. Default: discard.
 	Log *slog.Logger
@@ -52,8 +53,8 @@ func (o SweeperOptions) withDefaults() (SweeperOptions, error) {
 }
 
 // Sweeper keeps a node's index and journal small, and frees the room of what has
-// been purged: when there are many targets, and after a hard purge that may have
-// covered many objects.
+// been purged: when there are many targets, and after a hard purge of all, a site, a
+// host or a prefix.
 type Sweeper struct {
 	SweeperOptions
 	broad uint64    // Index.broad at the last sweep
@@ -119,10 +120,12 @@ func (s *Sweeper) due(now time.Time) bool {
 	switch {
 	case targets >= 2*s.TargetsMin && !s.vain:
 		return waited >= s.Pause/10
-	case waited < s.Pause || s.vain && waited < 10*s.Pause:
-		return false
+	case targets >= s.TargetsMin && !s.vain:
+		return waited >= s.Pause
+	case targets >= s.TargetsMin || s.Index.broadest() > s.broad:
+		return waited >= 10*s.Pause
 	}
-	return targets >= s.TargetsMin || s.Index.broadest() > s.broad
+	return false
 }
 
 // broadest is the newest hard purge that may cover many objects; 0 for none.
@@ -139,7 +142,7 @@ func (s *Sweeper) Pass(ctx context.Context) error {
 	defer func() { s.ended = time.Now() }()
 	before, broad := s.targets(), s.Index.broadest()
 	s.Index.beginSweep()
-	swept, err := s.Sweep(ctx, before >= 2*s.TargetsMin)
+	swept, err := s.Sweep(ctx, before >= 2*s.TargetsMin && !s.vain)
 	noted := s.noted
 	if swept.Epoch != s.epoch {
 		s.epoch, s.noted, noted = swept.Epoch, 0, 0 // with the log went all that was stored

@@ -240,10 +240,23 @@ func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
 		Announce: natslog.Announcer(t.conn), Snapshot: natslog.SnapshotAsker(t.conn),
 		Reset:  func() error { return t.engine.Reset() },
+		Keys:   keyTexts(keys),
 		LagMax: limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",
 		Log: log, // its lines name the node themselves
 	})
 	return err
+}
+
+// keyTexts are key policies as texts that differ where the policies do.
+func keyTexts(keys map[string]*rfc9111.KeyPolicy) map[string]string {
+	texts := make(map[string]string, len(keys))
+	for site, key := range keys {
+		texts[site] = ""
+		if key != nil {
+			texts[site] = fmt.Sprintf("%+v", *key)
+		}
+	}
+	return texts
 }
 
 // publish names the tier's numbers and conditions.

@@ -218,7 +218,9 @@ func (o *object) compared() uint64 {
 	return o.volume.checked.peek(o.key, o.record.sequence, o.known())
 }
 
-// known is the version that the disk says the object was compared with.
+// known is the version that the disk says the object was compared with: by a sweep,
+// if it is above the stamp. What look-ups compared it with is not written down, and so
+// never as high as the newest purge.
 func (o *object) known() uint64 {
 	return o.volume.comparedWith(o.record.sequence, max(o.record.stamp, o.meta.Stamp))
 }

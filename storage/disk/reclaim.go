@@ -128,7 +128,7 @@ func (o *object) bytesIn(r *region) int64 {
 
 // rewrite writes what the object has in the region again.
 func (v *volume) rewrite(o *object, r *region) (written int64, err error) {
-	fresh := &record{kind: kindObject, key: o.key, stamp: o.compared(), meta: o.record.meta, length: o.length}
+	fresh := &record{kind: kindObject, key: o.key, stamp: o.known(), meta: o.record.meta, length: o.length}
 	if len(o.stretches) == 1 && o.length <= v.geometry.chunkBytes {
 		if fresh.body, err = o.readStretchWhole(o.stretches[0]); err != nil {
 			return 0, err
