@@ -30,7 +30,7 @@ test: ## Run all tests, with the race detector where there is a C compiler
 	fi; \
 	echo "go test $$race -timeout 9m ./..."; \
 	go test $$race -timeout 9m ./... && \
-	go test -tags planted -run TestPlanted ./internal/scenario ./cmd/weir
+	go test -tags planted -timeout 15m -run TestPlanted ./internal/scenario ./cmd/weir
 
 # Scripts that seeds draw, in the scenarios' cluster: what readers see is checked
 # against what was purged. First the builds with a bug each, which it must find.

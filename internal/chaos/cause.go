@@ -67,7 +67,7 @@ func (w *world) refused(f failed) string {
 	}
 	during := w.ledger.during(f.from, f.to, catchUpTime)
 	cutOff := func(node string, x fault) bool {
-		return x.node == controlName || x.node == node && (x.breaksLog() || x.stopsProcess())
+		return x.node == controlName || x.node == node && (x.breaksLog() || x.stopsProcess()) || x.kind == cornered && x.peer == node
 	}
 	if own := first(during, func(x fault) bool { return cutOff(f.pop, x) }); own != "" {
 		return own
@@ -80,7 +80,7 @@ func (w *world) refused(f failed) string {
 
 // stopsProcess says that the fault's node is not there for a while.
 func (f fault) stopsProcess() bool {
-	return slices.Contains([]kind{killed, paused, restarted, ambushed}, f.kind)
+	return slices.Contains([]kind{killed, paused, restarted, ambushed, cornered}, f.kind)
 }
 
 func (f fault) breaksLog() bool {

@@ -55,7 +55,7 @@ func (w *world) inject(ctx context.Context, f fault) {
 	e := w.ledger.begin(f)
 	defer w.ledger.end(e)
 	switch f.kind {
-	case killed, restarted, paused, ambushed:
+	case killed, restarted, paused, ambushed, cornered:
 		w.injectProcess(ctx, f)
 	case logCut, logSilent, logSlow:
 		injectLink(ctx, w.logLinks[f.node], f)
@@ -95,6 +95,14 @@ func (w *world) injectProcess(ctx context.Context, f fault) {
 	case restarted:
 		c.stop()
 		sleep(ctx, f.lasts)
+		w.restart(ctx, c)
+	case cornered:
+		log := w.logLinks[f.peer]
+		c.kill()
+		sleep(ctx, standInTime)
+		log.set(linkSilent, 0)
+		sleep(ctx, f.lasts-standInTime)
+		log.set(linkUp, 0)
 		w.restart(ctx, c)
 	case ambushed:
 		log := w.logLinks[f.node]

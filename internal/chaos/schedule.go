@@ -12,25 +12,26 @@ type kind string
 
 // The faults.
 const (
-	killed     kind = "killed"           // SIGKILL, and started again on its files
-	paused     kind = "paused"           // SIGSTOP, then SIGCONT
-	restarted  kind = "restarted"        // SIGTERM, and started again
-	ambushed   kind = "ambushed"         // killed the moment after it has confirmed a purge, and back without its log
-	logCut     kind = "log cut"          // its way to the purge log refuses
-	logSilent  kind = "log silent"       // the same says nothing more
-	logSlow    kind = "log slow"         // the same is late
-	wayCut     kind = "way cut"          // a PoP's way to a shield
-	waySilent  kind = "way silent"       //
-	waySlow    kind = "way slow"         //
-	originSlow kind = "origin slow"      // before its header, and in its bodies
-	originBad  kind = "origin failing"   // every second answer is 503
-	originDrop kind = "origin breaks up" // every second body ends in the middle
+	killed     kind = "killed"                               // SIGKILL, and started again on its files
+	paused     kind = "paused"                               // SIGSTOP, then SIGCONT
+	restarted  kind = "restarted"                            // SIGTERM, and started again
+	ambushed   kind = "ambushed"                             // killed the moment after it has confirmed a purge, and back without its log
+	cornered   kind = "killed, and its stand-in without log" // a shield, and then another one's way to the log is silent
+	logCut     kind = "log cut"                              // its way to the purge log refuses
+	logSilent  kind = "log silent"                           // the same says nothing more
+	logSlow    kind = "log slow"                             // the same is late
+	wayCut     kind = "way cut"                              // a PoP's way to a shield
+	waySilent  kind = "way silent"                           //
+	waySlow    kind = "way slow"                             //
+	originSlow kind = "origin slow"                          // before its header, and in its bodies
+	originBad  kind = "origin failing"                       // every second answer is 503
+	originDrop kind = "origin breaks up"                     // every second body ends in the middle
 )
 
 // fault is one of them: at what, from when and for how long.
 type fault struct {
 	kind       kind
-	node, peer string // the node; the shield of a way
+	node, peer string // the node; the shield of a way, or that stands in
 	from       time.Duration
 	lasts      time.Duration
 	delay      time.Duration // of what is slow
@@ -43,6 +44,8 @@ func (f fault) String() string {
 		return string(f.kind)
 	case wayCut, waySilent, waySlow:
 		return fmt.Sprintf("%s way to %s%s", f.node, f.peer, f.kind[len("way"):])
+	case cornered:
+		return fmt.Sprintf("%s killed and %s without log", f.node, f.peer)
 	}
 	return f.node + " " + string(f.kind)
 }
@@ -54,6 +57,8 @@ func (f fault) takes() []string {
 		return []string{"process " + f.node}
 	case ambushed:
 		return []string{"process " + f.node, "log " + f.node}
+	case cornered:
+		return []string{"process " + f.node, "log " + f.peer}
 	case logCut, logSilent, logSlow:
 		return []string{"log " + f.node}
 	case wayCut, waySilent, waySlow:
@@ -73,6 +78,8 @@ type schedule struct {
 const (
 	// faultsMax are in force at one time, by the schedule's reckoning.
 	faultsMax = 5
+	// standInTime is what a stand-in has to fill itself before it loses the log.
+	standInTime = 1500 * time.Millisecond
 	// mendTime is what is reckoned for a node to be up again.
 	mendTime = time.Second
 )
@@ -126,9 +133,11 @@ func (s *schedule) draw() fault {
 		f.kind, f.lasts = restarted, s.between(100*time.Millisecond, time.Second)
 	case n < 44:
 		f.kind, f.node, f.lasts = ambushed, s.one(s.pops), s.between(time.Second, 5*time.Second)
-	case n < 57:
+	case n < 50:
+		f = s.drawCornered()
+	case n < 60:
 		f.kind, f.lasts = s.kindOf(logCut, logSilent), s.between(500*time.Millisecond, 9*time.Second)
-	case n < 63:
+	case n < 65:
 		f.kind, f.lasts, f.delay = logSlow, s.between(2*time.Second, 6*time.Second), s.between(50*time.Millisecond, 1500*time.Millisecond)
 	case n < 72:
 		f.kind, f.node, f.lasts = s.kindOf(wayCut, waySilent), s.one(s.pops), s.between(500*time.Millisecond, 7*time.Second)
@@ -142,6 +151,16 @@ func (s *schedule) draw() fault {
 		f.kind, f.node, f.lasts = s.kindOf(killed, paused), controlName, s.between(200*time.Millisecond, 5*time.Second)
 	}
 	return f
+}
+
+// drawCornered takes two shields, if there are two.
+func (s *schedule) drawCornered() fault {
+	if len(s.shields) < 2 {
+		return fault{kind: killed, node: s.shields[0], lasts: time.Second}
+	}
+	first := s.random.IntN(len(s.shields))
+	second := (first + 1 + s.random.IntN(len(s.shields)-1)) % len(s.shields)
+	return fault{kind: cornered, node: s.shields[first], peer: s.shields[second], lasts: standInTime + s.between(500*time.Millisecond, 3*time.Second)}
 }
 
 func (s *schedule) drawOrigin() fault {

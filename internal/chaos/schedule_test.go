@@ -47,7 +47,7 @@ func TestSchedule(t *testing.T) {
 			t.Fatalf("%v lasts %v", f, f.lasts)
 		}
 	}
-	for _, k := range []kind{killed, paused, restarted, ambushed, logCut, logSilent, logSlow, wayCut, waySilent, waySlow, originSlow, originBad, originDrop} {
+	for _, k := range []kind{killed, paused, restarted, ambushed, cornered, logCut, logSilent, logSlow, wayCut, waySilent, waySlow, originSlow, originBad, originDrop} {
 		if kinds[k] == 0 {
 			t.Errorf("no fault is %q", k)
 		}
@@ -78,6 +78,8 @@ func TestCause(t *testing.T) {
 		{refusal, "refuse", []fault{{kind: logCut, node: "ams"}}, "ams log cut"},
 		{refusal, "refuse", []fault{{kind: killed, node: "control"}}, "control killed"},
 		{refusal, "refuse", []fault{{kind: logSilent, node: "shield-1"}}, ""},
+		{refusal, "revalidate", []fault{{kind: cornered, node: "shield-1", peer: "shield-2"}}, ""},
+		{refusal, "refuse", []fault{{kind: cornered, node: "shield-1", peer: "shield-2"}}, "every shield was cut off from the log"},
 		{refusal, "refuse", []fault{{kind: logSilent, node: "shield-1"}, {kind: paused, node: "shield-2"}}, "every shield was cut off from the log"},
 		{brokenBody, "", []fault{{kind: killed, node: "shield-1"}}, "shield-1 killed"},
 		{brokenBody, "", []fault{{kind: wayCut, node: "iad", peer: "shield-1"}}, ""},
