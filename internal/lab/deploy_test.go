@@ -192,7 +192,7 @@ func testReleasesAreAtomic(t *testing.T, switches int, o lab.Options) {
 	}
 	seen := 0
 	v.seen.Range(func(any, any) bool { seen++; return true })
-	if seen != 3 || v.loads.Load() < 50 {
+	if seen != 3 || v.loads.Load() < 20 {
 		t.Errorf("%d releases seen in %d loads: that says little", seen, v.loads.Load())
 	}
 	t.Logf("%d loads; %d of %d pages beside a style.css of another release", v.loads.Load(), v.mixed.Load(), v.styled.Load())
