@@ -201,10 +201,14 @@ func BenchmarkHitsWhileSweeping(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			var sweeping sync.WaitGroup
 			compared := 0
+			o := cache.SweepOptions{Tiers: []cache.SweptStore{p.store}, Retain: p.index.Retain}
+			if c.pace > 0 {
+				o.Pace = func() int { return c.pace }
+			}
 			if c.pace >= 0 {
 				sweeping.Go(func() {
 					for ctx.Err() == nil {
-						r, _ := p.engine.Sweep(ctx, cache.SweepOptions{Tiers: []cache.SweptStore{p.store}, ObjectsPerSecond: c.pace, Retain: p.index.Retain})
+						r, _ := p.engine.Sweep(ctx, o)
 						compared += r.Compared
 						p.version++
 						p.index.Apply([]purge.Record{{Version: p.version, Site: "docs", Scope: purge.ScopeURL, Targets: []string{"/x"}}})

@@ -30,8 +30,9 @@ type SweepOptions struct {
 	// Tiers are those of the engine's store, the lowest first: what is put into a
 	// higher one meanwhile then comes with what is known of it.
 	Tiers []SweptStore
-	// ObjectsPerSecond bounds the pace. Default: none.
-	ObjectsPerSecond int
+	// Pace gives the most objects to look at in a second; it is asked again and
+	// again. Nil: as many as there are.
+	Pace func() (objectsPerSecond int)
 	// FillHoldMax is how long a fill keeps purges from being forgotten that came
 	// after it began. What lands later than that is fetched once more. Default 1 min.
 	FillHoldMax time.Duration
@@ -104,8 +105,8 @@ func (e *Engine) Sweep(ctx context.Context, o SweepOptions) (SweepResult, error)
 		return SweepResult{Epoch: epoch}, nil
 	}
 	p := &sweepPass{e: e, o: o, ctx: ctx, version: applied - 1, result: SweepResult{Epoch: epoch, Noted: applied - 1}}
-	if o.ObjectsPerSecond > 0 {
-		p.pace = rate.NewLimiter(rate.Limit(o.ObjectsPerSecond), max(sweepBurst, o.ObjectsPerSecond/100))
+	if o.Pace != nil {
+		p.pace = rate.NewLimiter(0, sweepBurst)
 	}
 	for _, tier := range o.Tiers {
 		if err := tier.Sweep(ctx, p.version, p.compare); err != nil {
@@ -144,6 +145,7 @@ type sweepPass struct {
 // compare is a storage.Compare.
 func (p *sweepPass) compare(k storage.Key, m *storage.Meta, known uint64) (uint64, error) {
 	if p.pace != nil && p.result.Compared%sweepBurst == 0 {
+		p.pace.SetLimit(rate.Limit(p.o.Pace()))
 		if err := p.pace.WaitN(p.ctx, sweepBurst); err != nil {
 			return 0, err
 		}

@@ -27,7 +27,7 @@ func TestChangedKeyOfAForgottenPurge(t *testing.T) {
 		if forgotten {
 			s, err := purge.NewSweeper(purge.SweeperOptions{
 				Index: n.index, Journal: n.journal, TargetsMin: 1,
-				Sweep: func(context.Context, bool) (purge.Swept, error) {
+				Sweep: func(context.Context, func() bool) (purge.Swept, error) {
 					return purge.Swept{Epoch: "e", Version: 6, Noted: 6}, nil
 				},
 			})

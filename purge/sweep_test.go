@@ -140,7 +140,7 @@ func (w *sweptNode) newSweeper() {
 	index := w.n.index
 	s, err := purge.NewSweeper(purge.SweeperOptions{
 		Index: index, Journal: w.n.journal, TargetsMin: 1,
-		Sweep: func(context.Context, bool) (purge.Swept, error) {
+		Sweep: func(context.Context, func() bool) (purge.Swept, error) {
 			version := max(index.Applied(), 1) - 1
 			if w.IntN(10) == 0 {
 				w.compare(index, version, 2)
@@ -252,7 +252,7 @@ func TestSweepingBoundsTheIndex(t *testing.T) {
 	}
 	n.index.Reset("e")
 	w := &sweptNode{draw: draw{rand.New(rand.NewPCG(1, 2))}, n: n}
-	s, err := purge.NewSweeper(purge.SweeperOptions{Index: n.index, Journal: n.journal, Sweep: func(context.Context, bool) (purge.Swept, error) {
+	s, err := purge.NewSweeper(purge.SweeperOptions{Index: n.index, Journal: n.journal, Sweep: func(context.Context, func() bool) (purge.Swept, error) {
 		version := n.index.Applied() - 1
 		w.objects = w.churned(stored)
 		return purge.Swept{Epoch: "e", Version: version, Noted: version}, nil
@@ -320,8 +320,8 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 		var failing, urgent atomic.Bool
 		s, err := purge.NewSweeper(purge.SweeperOptions{
 			Index: n.index, Journal: n.journal, TargetsMin: 100, Pause: time.Minute,
-			Sweep: func(_ context.Context, now bool) (purge.Swept, error) {
-				urgent.Store(now)
+			Sweep: func(_ context.Context, now func() bool) (purge.Swept, error) {
+				urgent.Store(now())
 				if failing.Load() {
 					return purge.Swept{}, errors.New("a disk that cannot be read")
 				}

@@ -16,9 +16,9 @@ type SweeperOptions struct {
 	Journal *Journal
 	// Sweep has everything that the node stores compared with the purges, deletes
 	// what a hard one covers, and tells Index.Retain of what a soft one does; see
-	// cache.Engine.Sweep. urgent says that there are so many purges that
+	// cache.Engine.Sweep. urgent says whether there are so many purges by now that
 	// it should not take its time.
-	Sweep func(ctx context.Context, urgent bool) (Swept, error)
+	Sweep func(ctx context.Context, urgent func() bool) (Swept, error)
 	// TargetsMin is how many targets make it worth while to forget some. Default a
 	// quarter of what the index may have.
 	TargetsMin int
@@ -118,7 +118,7 @@ func (s *Sweeper) targets() int {
 func (s *Sweeper) due(now time.Time) bool {
 	waited, targets := now.Sub(s.ended), s.targets()
 	switch {
-	case targets >= 2*s.TargetsMin && !s.vain:
+	case s.urgent():
 		return waited >= s.Pause/10
 	case targets >= s.TargetsMin && !s.vain:
 		return waited >= s.Pause
@@ -135,6 +135,9 @@ func (x *Index) broadest() uint64 {
 	return x.broad
 }
 
+// urgent says whether index or journal fill up, and a sweep is likely to help.
+func (s *Sweeper) urgent() bool { return !s.vain && s.targets() >= 2*s.TargetsMin }
+
 // Pass sweeps once. If there are many targets, it then has the journal and the index
 // forget what covers nothing any more, in this order: a kill in between leaves a
 // journal that has more than the index needs.
@@ -142,7 +145,7 @@ func (s *Sweeper) Pass(ctx context.Context) error {
 	defer func() { s.ended = time.Now() }()
 	before, broad := s.targets(), s.Index.broadest()
 	s.Index.beginSweep()
-	swept, err := s.Sweep(ctx, before >= 2*s.TargetsMin && !s.vain)
+	swept, err := s.Sweep(ctx, s.urgent)
 	noted := s.noted
 	if swept.Epoch != s.epoch {
 		s.epoch, s.noted, noted = swept.Epoch, 0, 0 // with the log went all that was stored

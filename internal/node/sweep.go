@@ -17,11 +17,13 @@ const (
 )
 
 // sweep is purge.SweeperOptions.Sweep.
-func (t *tier) sweep(ctx context.Context, urgent bool) (purge.Swept, error) {
-	o := cache.SweepOptions{ObjectsPerSecond: sweepPerSecond, Retain: t.index.Retain}
-	if urgent {
-		o.ObjectsPerSecond = sweepUrgentPerSecond
-	}
+func (t *tier) sweep(ctx context.Context, urgent func() bool) (purge.Swept, error) {
+	o := cache.SweepOptions{Retain: t.index.Retain, Pace: func() int {
+		if urgent() {
+			return sweepUrgentPerSecond
+		}
+		return sweepPerSecond
+	}}
 	if t.disk != nil {
 		o.Tiers = append(o.Tiers, t.disk)
 	}
@@ -33,6 +35,6 @@ func (t *tier) sweep(ctx context.Context, urgent bool) (purge.Swept, error) {
 	if r.Deleted > 0 {
 		level = slog.LevelInfo
 	}
-	t.log.Log(ctx, level, "stores swept", "compared", r.Compared, "deleted", r.Deleted, "version", r.Version, "urgent", urgent)
+	t.log.Log(ctx, level, "stores swept", "compared", r.Compared, "deleted", r.Deleted, "version", r.Version)
 	return purge.Swept{Epoch: r.Epoch, Version: r.Version, Noted: r.Noted}, err
 }

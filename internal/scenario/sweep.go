@@ -13,7 +13,7 @@ import (
 func (r *running) newSweeper() (err error) {
 	r.sweeper, err = purge.NewSweeper(purge.SweeperOptions{
 		Index: r.index, Journal: r.journal, TargetsMin: 1,
-		Sweep: func(ctx context.Context, _ bool) (purge.Swept, error) {
+		Sweep: func(ctx context.Context, _ func() bool) (purge.Swept, error) {
 			var err error
 			r.swept, err = r.engine.Sweep(ctx, cache.SweepOptions{
 				Tiers: r.tiers, Retain: r.index.Retain,
