@@ -56,7 +56,9 @@ func (o Options) withDefaults() Options {
 const (
 	attemptTimeout   = 2 * time.Second
 	attemptPause     = 50 * time.Millisecond
-	stateAttempts    = 4 // of Create to learn the state
+	stateAttempts    = 4   // of Create to learn the state
+	heardAttempts    = 100 // until a server has heard of a stream that was made by another
+	heardPause       = 50 * time.Millisecond
 	duplicatesWindow = 2 * time.Minute
 )
 
@@ -112,7 +114,7 @@ func (l *Log) Create(ctx context.Context) (purge.LogState, error) {
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return state, fmt.Errorf("create purge log: %w", err)
 	}
-	return l.stateSoon(ctx)
+	return l.stateOfNew(ctx)
 }
 
 // limit gives the stream the limits of the Options, if it has others.
@@ -142,6 +144,24 @@ func (l *Log) stateSoon(ctx context.Context) (purge.LogState, error) {
 		cancel()
 		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || l.electing(err)
 		if !silent || left == 1 || ctx.Err() != nil {
+			return state, err
+		}
+	}
+}
+
+// stateOfNew is stateSoon for a stream that there is since a moment ago: a server
+// of a cluster that has not heard of it yet says that there is none.
+func (l *Log) stateOfNew(ctx context.Context) (purge.LogState, error) {
+	pause := time.NewTicker(heardPause)
+	defer pause.Stop()
+	for left := heardAttempts; ; left-- {
+		state, err := l.stateSoon(ctx)
+		if !errors.Is(err, jetstream.ErrStreamNotFound) || left == 1 {
+			return state, err
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
 			return state, err
 		}
 	}
