@@ -170,7 +170,7 @@ func TestSweptSurvivesReclaim(t *testing.T) {
 // TestSweptModel sweeps a store that is written round and round, restarted and
 // purged, with a directory that fails to delete now and then.
 func TestSweptModel(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		o := Options{Dir: t.TempDir(), BudgetBytes: 768 << 10, AdmitAll: true}
 		synctest.Test(t, func(t *testing.T) { sweptModelRun(t, o, rand.New(rand.NewPCG(seed, 9))) })
 	}
@@ -179,7 +179,7 @@ func TestSweptModel(t *testing.T) {
 func sweptModelRun(t *testing.T, o Options, r *rand.Rand) {
 	m, s := newSweptModel(t), mustOpen(t, o)
 	sweeps, swept := 0, 0
-	for step := range 3000 {
+	for step := range 2000 {
 		name := fmt.Sprint(1 + r.IntN(60))
 		switch n := r.IntN(40); {
 		case n < 18:
@@ -242,7 +242,7 @@ func TestSweptAfterCrash(t *testing.T) {
 	cut := func(now bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if events++; events%100 > 0 && !now {
+		if events++; events%200 > 0 && !now {
 			return
 		}
 		to := filepath.Join(base, fmt.Sprint(len(crashes)))
@@ -303,7 +303,7 @@ func TestSweptAfterCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(crashes) < 100 || marked < 100 {
+	if len(crashes) < 60 || marked < 60 {
 		t.Errorf("only %d crashes, %d objects that had been compared", len(crashes), marked)
 	}
 }
@@ -409,4 +409,53 @@ func BenchmarkSweep(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/objects, "ns/object")
+}
+
+// Right after a sweep, a kill or a power cut must not undo what made it pass an object
+// by: that it had been replaced or deleted, or that the sweep deleted it itself. (A
+// mark is not believed where the newest record is missing that it knew; so what
+// shows that the sweep did not wait is that the mark is gone.)
+func TestSweepWaitsForWhatItDidNotLookAt(t *testing.T) {
+	for name, change := range map[string]func(m *sweptModel, s *Store){
+		"replaced": func(m *sweptModel, s *Store) { m.put(s, "2", 2, 2, 3000) },
+		"deleted":  func(_ *sweptModel, s *Store) { _ = s.Delete(storage.KeyOf("2")) },
+		"covered":  func(*sweptModel, *Store) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, dir := t.TempDir(), filepath.Join(t.TempDir(), "store")
+			c, m := vfs.NewCrashing(vfs.OS(), nil), newSweptModel(t)
+			const cuts = 20
+			synctest.Test(t, func(t *testing.T) {
+				s := mustOpen(t, Options{Dir: dir, FS: c, BudgetBytes: 512 << 10, AdmitAll: true})
+				m.put(s, "2", 1, 0, 3000)
+				m.put(s, "3", 9, 0, 3000)
+				time.Sleep(flushAfter + 2*syncAfter)
+				synctest.Wait()
+				m.purge(2)
+				m.purge(41)
+				change(m, s)
+				if _, err := m.sweep(s); err != nil {
+					t.Fatal(err)
+				}
+				for i := range uint64(cuts) {
+					random := rand.New(rand.NewPCG(i, 1))
+					if i == 0 {
+						random = nil // kill -9
+					}
+					if err := c.Crash(dir, filepath.Join(base, fmt.Sprint(i)), random); err != nil {
+						t.Fatal(err)
+					}
+				}
+				mustClose(t, s)
+			})
+			for i := range cuts {
+				s := mustOpen(t, Options{Dir: filepath.Join(base, fmt.Sprint(i)), BudgetBytes: 512 << 10, AdmitAll: true})
+				m.check(s, "2")
+				if checked, found := m.check(s, "3"); !found || checked != 1 {
+					t.Errorf("cut %d: what nothing covers: found %v, compared with %d", i, found, checked)
+				}
+				mustClose(t, s)
+			}
+		})
+	}
 }
