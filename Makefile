@@ -30,7 +30,7 @@ test: ## Run all tests, with the race detector where there is a C compiler
 	fi; \
 	echo "go test $$race -timeout 9m ./..."; \
 	go test $$race -timeout 9m ./... && \
-	go test -tags planted -timeout 15m -run TestPlanted ./internal/scenario ./cmd/weir
+	go test -tags planted -run TestPlanted ./internal/scenario
 
 # Scripts that seeds draw, in the scenarios' cluster: what readers see is checked
 # against what was purged. First the builds with a bug each, which it must find.
@@ -38,7 +38,7 @@ SEEDS ?= 10000
 
 .PHONY: simulate
 simulate: ## Play SEEDS (10000) drawn scripts against the promises about purges
-	go test -tags planted -count 1 -run TestPlanted ./internal/scenario
+	go test -tags planted -count 1 -timeout 15m -run TestPlanted ./internal/scenario ./cmd/weir
 	go test -count 1 -timeout 3h -run TestSimulation ./internal/scenario -seeds $(SEEDS) -seed $(or $(SEED),1)
 
 .PHONY: lint
