@@ -163,7 +163,7 @@ func (l *listing) follow(name string) (string, error) {
 	if l.FollowLinks || target == l.root || strings.HasPrefix(target, l.root+string(filepath.Separator)) {
 		return target, nil
 	}
-	return "", fmt.Errorf("symbolic link %q leads out of the directory, to %q: copy the file in, or allow links", name, target)
+	return "", fmt.Errorf("symbolic link %q leads out of the directory, to %q: copy the file in, or use --follow-links", name, target)
 }
 
 // isJunk knows what versioning systems, editors and desktops leave about. Other
