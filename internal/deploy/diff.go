@@ -105,7 +105,7 @@ func (d *deployer) pendingRequest(ctx context.Context) (*purge.Request, error) {
 func (d *deployer) tell(t *target) error {
 	c := &t.diff
 	if c.first {
-		if err := d.say("first release: %d files; the whole site is purged, once", len(c.added)); err != nil {
+		if err := d.say("first release: %s; the whole site is purged, once", counted(len(c.added), "file")); err != nil {
 			return err
 		}
 	} else {

@@ -79,7 +79,7 @@ func (d *deployer) uploadAll(ctx context.Context, files []sitefiles.File, entrie
 	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
-	return len(missing), d.say("uploaded %d contents, %s; %d were in the bucket already", len(missing), inUnits(total), len(distinct)-len(missing))
+	return len(missing), d.say("uploaded %s, %s; already in the bucket: %d", counted(len(missing), "content"), inUnits(total), len(distinct)-len(missing))
 }
 
 // upload sends a file's content. It becomes an object only if it has the hash
