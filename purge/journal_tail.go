@@ -122,14 +122,19 @@ func tailSum(entry []byte, salt uint32) uint32 {
 }
 
 // records reads what put wrote.
-func (t *tail) records() (records []Record, err error) {
+func (t *tail) records() ([]Record, error) {
 	b := make([]byte, tailBytes)
 	if _, err := t.file.ReadAt(b, 0); err != nil {
 		return nil, err
 	}
+	return decodeTail(b, t.salt), nil
+}
+
+// decodeTail gives the records of the entries in b.
+func decodeTail(b []byte, salt uint32) (records []Record) {
 	whole := true
 	for at := 0; at+tailHeadBytes <= len(b); {
-		version, body := tailEntry(b[at:], t.salt)
+		version, body := tailEntry(b[at:], salt)
 		if body == nil {
 			whole = false
 			at += tailAlignBytes
@@ -146,7 +151,7 @@ func (t *tail) records() (records []Record, err error) {
 		records = append(records, r)
 		at += (tailHeadBytes + len(body) + tailAlignBytes - 1) / tailAlignBytes * tailAlignBytes
 	}
-	return records, nil
+	return records
 }
 
 // tailEntry reads the entry that b begins with; no body if there is none.

@@ -153,9 +153,13 @@ func FuzzCheckpoint(f *testing.F) {
 func FuzzRows(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1}, regionRow{state: regionSealed, firstSequence: 4, turn: 2}.append([]byte{0, 0, 0, 1}))
 	f.Add(keyStore, storeRow{salt: 1, regionBytes: 5}.append(nil))
+	f.Add(keySwept, sweptMark{from: 1, to: 9, last: 8, version: 3}.append(nil, 7))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		if row, err := decodeRegionRow(key, value); err == nil && !bytes.Equal(row.append(key), value) {
 			t.Fatalf("%+v", row)
+		}
+		if m, ok := decodeSwept(value, 7); ok && !bytes.Equal(m.append(nil, 7), value) {
+			t.Fatalf("%+v", m)
 		}
 		if row, err := decodeStoreRow(value); err == nil && row.salt != 0 && decodeAgain(row) != row {
 			t.Fatalf("%+v", row)
