@@ -728,16 +728,26 @@ func damageOnDisk(t *testing.T, path string, start []byte, at int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i := bytes.Index(stored, start); i >= 0 {
-			stored[i+at] ^= 1
-			if err := os.WriteFile(path, stored, 0o600); err != nil {
-				t.Fatal(err)
-			}
+		if i := bytes.Index(stored, start); i >= 0 && i+at < len(stored) && stored[i+at] != 0 { // not while it is being written
+			writeByte(t, path, int64(i+at), stored[i+at]^1)
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	t.Fatal("the body is not on disk")
+}
+
+// writeByte leaves the rest of a file to the store, which may be writing it.
+func writeByte(t *testing.T, path string, at int64, b byte) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.WriteAt([]byte{b}, at)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A range, a condition and a HEAD of what is not stored are upstream's to
