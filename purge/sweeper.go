@@ -118,7 +118,7 @@ func (s *Sweeper) targets() int {
 func (s *Sweeper) due(now time.Time) bool {
 	waited, targets := now.Sub(s.ended), s.targets()
 	switch {
-	case s.urgent():
+	case s.fills(targets):
 		return waited >= s.Pause/10
 	case targets >= s.TargetsMin && !s.vain:
 		return waited >= s.Pause
@@ -136,7 +136,9 @@ func (x *Index) broadest() uint64 {
 }
 
 // urgent says whether index or journal fill up, and a sweep is likely to help.
-func (s *Sweeper) urgent() bool { return !s.vain && s.targets() >= 2*s.TargetsMin }
+func (s *Sweeper) urgent() bool { return s.fills(s.targets()) }
+
+func (s *Sweeper) fills(targets int) bool { return !s.vain && targets >= 2*s.TargetsMin }
 
 // Pass sweeps once. If there are many targets, it then has the journal and the index
 // forget what covers nothing any more, in this order: a kill in between leaves a
