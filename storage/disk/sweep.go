@@ -233,7 +233,7 @@ func (v *volume) readable(r *region) error {
 	return err
 }
 
-func (v *volume) sweepEntry(ctx context.Context, r *region, e *footerEntry, version uint64, compare storage.Compare) error {
+func (v *volume) sweepEntry(ctx context.Context, r *region, e *footerEntry, version uint64, compare storage.Compare) (err error) {
 	if !v.isMain(r.id, e) || v.checked.peek(e.key, e.sequence, 0) > version {
 		return nil
 	}
@@ -249,15 +249,14 @@ func (v *volume) sweepEntry(ctx context.Context, r *region, e *footerEntry, vers
 	if opening.place != (place{region: r.id, unit: e.unit}) {
 		return nil // another round sees it
 	}
-	record, meta, err := v.readMeta(e.key, opening.place)
-	if err != nil {
+	if o.record, o.meta, err = v.readMeta(e.key, opening.place); err != nil {
 		v.drop(e.key, main, err)
 		return nil
 	}
-	if meta == nil {
+	if o.meta == nil {
 		return nil // the other key of this fingerprint
 	}
-	_, err = compare(e.key, meta, v.checked.peek(e.key, record.sequence, v.comparedWith(record.sequence, max(record.stamp, meta.Stamp))))
+	_, err = compare(e.key, o.meta, o.compared())
 	return err
 }
 
