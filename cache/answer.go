@@ -52,8 +52,8 @@ type Answer struct {
 	engine  *Engine
 	request *Request
 	soft    bool // a soft purge covers the object
-	// compared is the version up to which no purge covers the object; 0 where
-	// that is not known.
+	// compared is the version up to which no purge covers the object, unless a soft
+	// one does; 0 where that is not known.
 	compared uint64
 	kept     bool // the response to a POST is being stored for later GETs
 	expired  bool // an error or a pass although something stale was stored
@@ -94,7 +94,7 @@ func (a *Answer) drop() {
 // be as new as: its own stamp, or what it has been compared with since. Without
 // that, who forgot the purges in between could not tell that it is good.
 func (a *Answer) Stamp() uint64 {
-	if a.compared > a.Meta.Stamp {
+	if !a.soft && a.compared > a.Meta.Stamp {
 		// The node may have gone over to another log within this request.
 		if epoch, _ := a.engine.Purges.Position(); epoch == a.Epoch {
 			return a.compared

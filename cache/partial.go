@@ -210,10 +210,8 @@ func (t *transaction) fromSparse(s *sparse) step {
 		header.Del("Content-Range")
 		whole.Header = rfc9111.AppendFields(nil, header)
 	}
-	t.ans.Meta, t.ans.sparse, t.ans.soft = &whole, s, t.soft
-	if !t.soft {
-		t.ans.compared = t.compared
-	}
+	t.ans.Meta, t.ans.sparse = &whole, s
+	t.ans.soft, t.ans.compared = t.soft, t.compared
 	if s.object != nil {
 		t.object = nil
 	}

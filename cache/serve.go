@@ -513,10 +513,7 @@ func (t *transaction) fromStore(o Outcome, r Reason) step {
 	t.ans.Outcome, t.ans.Reason = o, r
 	t.ans.Meta, t.ans.Tier = t.object.Meta(), t.object.Tier()
 	t.ans.object, t.object = t.object, nil
-	t.ans.soft = t.soft
-	if !t.soft {
-		t.ans.compared = t.compared
-	}
+	t.ans.soft, t.ans.compared = t.soft, t.compared
 	return stepDone
 }
 
