@@ -201,6 +201,11 @@ func orNone[S interface {
 	return s
 }
 
+// setAside moves a damaged journal away, in place of one that was before.
+func setAside(path string) error {
+	return errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix))
+}
+
 func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, env Env) (err error) {
 	if t.conn, err = connectLog(ctx, c, c.Control.NATS.URL, t.name, env.DialControl, t.log); err != nil {
 		return err
@@ -224,7 +229,7 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 	if t.journal != nil {
 		_ = t.journal.Close()
 	}
-	if err := errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix)); err != nil {
+	if err := setAside(path); err != nil {
 		return err
 	}
 	return t.follow(path, source, keys, c.Limits, env.Log)

@@ -39,7 +39,7 @@ func openSnapshots(c *config.Config, source purge.Source, log *slog.Logger) (*sn
 	}
 	log.Error("journal for snapshots is damaged and begun anew", "error", err, "moved_to", path+damagedSuffix)
 	s.close(log)
-	if err := errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix)); err != nil {
+	if err := setAside(path); err != nil {
 		return nil, err
 	}
 	return s, s.open(path, c.Control.Name, source, log)
