@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"weir/internal/purgecli"
 	"weir/origin/release"
 	"weir/purge"
 )
@@ -105,7 +106,7 @@ func (d *deployer) pendingRequest(ctx context.Context) (*purge.Request, error) {
 func (d *deployer) tell(t *target) error {
 	c := &t.diff
 	if c.first {
-		if err := d.say("first release: %s; the whole site is purged, once", counted(len(c.added), "file")); err != nil {
+		if err := d.say("first release: %s; the whole site is purged, once", purgecli.Counted(len(c.added), "file")); err != nil {
 			return err
 		}
 	} else {

@@ -98,11 +98,3 @@ func inUnits(n int64) string {
 	}
 	return fmt.Sprintf("%d B", n)
 }
-
-// counted is a number of things.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}

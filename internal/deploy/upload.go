@@ -16,6 +16,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/errgroup"
 
+	"weir/internal/purgecli"
 	"weir/internal/sitefiles"
 	"weir/origin/release"
 )
@@ -79,7 +80,7 @@ func (d *deployer) uploadAll(ctx context.Context, files []sitefiles.File, entrie
 	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
-	return len(missing), d.say("uploaded %s, %s; already in the bucket: %d", counted(len(missing), "content"), inUnits(total), len(distinct)-len(missing))
+	return len(missing), d.say("uploaded %s, %s; already in the bucket: %d", purgecli.Counted(len(missing), "content"), inUnits(total), len(distinct)-len(missing))
 }
 
 // upload sends a file's content. It becomes an object only if it has the hash

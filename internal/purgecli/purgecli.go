@@ -154,6 +154,14 @@ func millis(ms *float64) string {
 	return strconv.FormatFloat(*ms, 'f', 1, 64)
 }
 
+// Counted is a number of things: "1 target", "2 targets".
+func Counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // describe says what was asked for: "docs: url, hard, 2 targets".
 func (o *Options) describe(result purge.Result) string {
 	mode := purge.ModeHard
@@ -161,12 +169,8 @@ func (o *Options) describe(result purge.Result) string {
 		mode = purge.ModeSoft
 	}
 	text := fmt.Sprintf("%s: %s, %s", o.name(), o.Scope, mode)
-	switch n := len(o.Targets); n {
-	case 0:
-	case 1:
-		text += ", 1 target"
-	default:
-		text += fmt.Sprintf(", %d targets", n)
+	if n := len(o.Targets); n > 0 {
+		text += ", " + Counted(n, "target")
 	}
 	if result.Repeated {
 		text += "; accepted before, under its key"
