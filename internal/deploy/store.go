@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"weir/origin/release"
 )
@@ -35,18 +34,11 @@ type store struct {
 	core   minio.Core
 	bucket string
 	prefix string // ends with a slash, or is ""
-	region string
 	close  func()
 }
 
 func openStore(o Options) (*store, error) {
-	s := &store{bucket: o.Bucket.Bucket, region: o.Bucket.Region, close: func() {}}
-	if s.region == "" {
-		s.region = "us-east-1"
-	}
-	if p := strings.Trim(o.Bucket.Prefix, "/"); p != "" {
-		s.prefix = p + "/"
-	}
+	s := &store{bucket: o.Bucket.Bucket, prefix: o.Bucket.KeyPrefix(), close: func() {}}
 	transport := o.Transport
 	if transport == nil {
 		own := &http.Transport{
@@ -55,10 +47,7 @@ func openStore(o Options) (*store, error) {
 		}
 		transport, s.close = own, own.CloseIdleConnections
 	}
-	client, err := minio.New(o.Bucket.Endpoint, &minio.Options{
-		Creds:  credentials.NewStaticV4(o.Bucket.AccessKey, o.Bucket.SecretKey, ""),
-		Secure: o.Bucket.Secure, Region: s.region, BucketLookup: minio.BucketLookupPath, Transport: transport, MaxRetries: attemptsMax,
-	})
+	client, err := o.Bucket.Client(transport, attemptsMax)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", o.Bucket, err)
 	}

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/sync/errgroup"
 
 	"weir/internal/sitefiles"
@@ -128,15 +127,9 @@ type syncer struct {
 }
 
 func newSyncer(opts Options) (*syncer, error) {
-	s := &syncer{opts: opts, close: func() {}}
+	s := &syncer{opts: opts, prefix: opts.S3.KeyPrefix(), close: func() {}}
 	if s.opts.UploadsMax <= 0 {
 		s.opts.UploadsMax = uploadsMaxDefault
-	}
-	if s.opts.S3.Region == "" {
-		s.opts.S3.Region = "us-east-1"
-	}
-	if p := strings.Trim(opts.S3.Prefix, "/"); p != "" {
-		s.prefix = p + "/"
 	}
 	if s.opts.Transport == nil {
 		own := &http.Transport{
@@ -147,14 +140,7 @@ func newSyncer(opts Options) (*syncer, error) {
 		s.opts.Transport, s.close = own, own.CloseIdleConnections
 	}
 	var err error
-	s.client, err = minio.New(opts.S3.Endpoint, &minio.Options{
-		Creds:        credentials.NewStaticV4(opts.S3.AccessKey, opts.S3.SecretKey, ""),
-		Secure:       opts.S3.Secure,
-		Region:       s.opts.S3.Region,
-		BucketLookup: minio.BucketLookupPath,
-		Transport:    s.opts.Transport,
-		MaxRetries:   attemptsMax,
-	})
+	s.client, err = opts.S3.Client(s.opts.Transport, attemptsMax)
 	return s, err
 }
 
@@ -186,7 +172,7 @@ func (s *syncer) makeBucket(ctx context.Context) error {
 	if exists {
 		return nil
 	}
-	err = s.client.MakeBucket(ctx, s.opts.S3.Bucket, minio.MakeBucketOptions{Region: s.opts.S3.Region})
+	err = s.client.MakeBucket(ctx, s.opts.S3.Bucket, minio.MakeBucketOptions{Region: s.opts.S3.region()})
 	if err != nil && minio.ToErrorResponse(err).Code != "BucketAlreadyOwnedByYou" { // Another Sync was faster.
 		return fmt.Errorf("make bucket: %w", err)
 	}

@@ -1,12 +1,17 @@
 package bucket
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // S3URL names a bucket, the store that has it, and the keys to it. Printing,
@@ -22,6 +27,28 @@ type S3URL struct {
 	AccessKey, SecretKey string
 	// Secure says that the store speaks TLS.
 	Secure bool
+}
+
+// Client makes a client of the store, which tries a request attemptsMax times.
+func (u S3URL) Client(transport http.RoundTripper, attemptsMax int) (*minio.Client, error) {
+	return minio.New(u.Endpoint, &minio.Options{
+		Creds:        credentials.NewStaticV4(u.AccessKey, u.SecretKey, ""),
+		Secure:       u.Secure,
+		Region:       u.region(),
+		BucketLookup: minio.BucketLookupPath,
+		Transport:    transport,
+		MaxRetries:   attemptsMax,
+	})
+}
+
+func (u S3URL) region() string { return cmp.Or(u.Region, "us-east-1") }
+
+// KeyPrefix is what keys in the folder begin with: "", or the folder and a slash.
+func (u S3URL) KeyPrefix() string {
+	if p := strings.Trim(u.Prefix, "/"); p != "" {
+		return p + "/"
+	}
+	return ""
 }
 
 // ParseURL reads
