@@ -51,13 +51,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// How long parts of an Append may take. attemptTimeout is within the stream's
-// window for duplicates, so that a repeated attempt is recognised.
+// How long parts of an Append and of a reading may take. attemptTimeout is within
+// the stream's window for duplicates, so that a repeated attempt is recognised.
 const (
 	attemptTimeout   = 2 * time.Second
 	attemptPause     = 50 * time.Millisecond
-	stateAttempts    = 4   // of Create to learn the state
-	heardAttempts    = 100 // until a server has heard of a stream that was made by another
+	readPatience     = 15 * time.Second // of a reading, while a cluster chooses who orders the log
+	heardAttempts    = 100              // until a server has heard of a stream that was made by another
 	heardPause       = 50 * time.Millisecond
 	duplicatesWindow = 2 * time.Minute
 )
@@ -86,7 +86,7 @@ func New(nc *nats.Conn, o Options) (*Log, error) {
 // joined with the time of creation, which a stream made from a copy of the
 // configuration does not share.
 func (l *Log) Create(ctx context.Context) (purge.LogState, error) {
-	state, err := l.stateSoon(ctx)
+	state, err := l.State(ctx)
 	if err == nil {
 		return state, l.limit(ctx)
 	}
@@ -135,27 +135,44 @@ func (l *Log) limit(ctx context.Context) error {
 	return nil
 }
 
-// stateSoon asks again where nobody answers: a cluster that is choosing who
-// orders a stream is silent about it.
-func (l *Log) stateSoon(ctx context.Context) (purge.LogState, error) {
-	for left := stateAttempts; ; left-- {
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		state, err := l.State(attempt)
-		cancel()
-		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || l.electing(err)
-		if !silent || left == 1 || ctx.Err() != nil {
-			return state, err
+// patiently reads something of the log, and again where nobody answers, or the
+// answer is that nobody can yet: a cluster that is choosing who orders a stream does
+// both. It gives up after readPatience, and when ctx ends.
+func (l *Log) patiently(ctx context.Context, read func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	for {
+		attempt, done := context.WithTimeout(ctx, attemptTimeout)
+		err := read(attempt)
+		done()
+		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+		if !silent && !l.electing(err) {
+			return err
+		}
+		select {
+		case <-time.After(attemptPause):
+		case <-ctx.Done():
+			return err
 		}
 	}
 }
 
-// stateOfNew is stateSoon for a stream that there is since a moment ago: a server
+// stream asks for the stream, with its state.
+func (l *Log) stream(ctx context.Context) (s jetstream.Stream, err error) {
+	err = l.patiently(ctx, func(ctx context.Context) (err error) {
+		s, err = l.js.Stream(ctx, StreamName)
+		return err
+	})
+	return s, err
+}
+
+// stateOfNew is State for a stream that there is since a moment ago: a server
 // of a cluster that has not heard of it yet says that there is none.
 func (l *Log) stateOfNew(ctx context.Context) (purge.LogState, error) {
 	pause := time.NewTicker(heardPause)
 	defer pause.Stop()
 	for left := heardAttempts; ; left-- {
-		state, err := l.stateSoon(ctx)
+		state, err := l.State(ctx)
 		if !errors.Is(err, jetstream.ErrStreamNotFound) || left == 1 {
 			return state, err
 		}
@@ -169,7 +186,7 @@ func (l *Log) stateOfNew(ctx context.Context) (purge.LogState, error) {
 
 // State asks the stream for its identity and ends.
 func (l *Log) State(ctx context.Context) (purge.LogState, error) {
-	s, err := l.js.Stream(ctx, StreamName)
+	s, err := l.stream(ctx)
 	if err != nil {
 		return purge.LogState{}, fmt.Errorf("read state of purge log: %w", err)
 	}
@@ -274,12 +291,16 @@ func (l *Log) keyed(ctx context.Context, key string, body []byte) (version uint6
 // Scan reads records, as purge.History says; one that cannot be read is shown as
 // nodes take it, as a purge of everything.
 func (l *Log) Scan(ctx context.Context, first, last uint64, each func(purge.Record) bool) error {
-	s, err := l.js.Stream(ctx, StreamName)
+	s, err := l.stream(ctx)
 	if err != nil {
 		return fmt.Errorf("read purge log: %w", err)
 	}
 	for v := first; ; {
-		m, err := s.GetMsg(ctx, v)
+		var m *jetstream.RawStreamMsg
+		err := l.patiently(ctx, func(ctx context.Context) (err error) {
+			m, err = s.GetMsg(ctx, v)
+			return err
+		})
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return fmt.Errorf("read purge %d: %w", v, err)
 		}
