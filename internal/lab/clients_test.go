@@ -41,7 +41,7 @@ func clients(t *testing.T, lab ready.File) []client {
 		one, two := new(http.Protocols), new(http.Protocols)
 		one.SetHTTP1(true)
 		two.SetHTTP2(true)
-		dial := (&net.Dialer{Timeout: 5 * time.Second}).DialContext
+		dial := (&net.Dialer{Timeout: dialTimeout}).DialContext
 		clear := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 1000, DisableCompression: true}
 		secure := &http.Transport{DialContext: dial, TLSClientConfig: conf(), Protocols: one, DisableCompression: true}
 		second := &http.Transport{DialContext: dial, TLSClientConfig: conf(), Protocols: two, DisableCompression: true}
