@@ -81,11 +81,11 @@ func startCluster(t testing.TB) *cluster {
 			s.Shutdown()
 			s.WaitForShutdown()
 		})
-		if !s.ReadyForConnections(10 * time.Second) {
+		if !s.ReadyForConnections(time.Minute) {
 			t.Fatalf("server %d is not ready", i)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); !c.current(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !c.current(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the cluster has not come together")
 		}

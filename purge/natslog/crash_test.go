@@ -28,7 +28,7 @@ func runControl(dir string) int {
 	if err != nil {
 		return fail(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	nc, err := natslog.Connect(ctx, natslog.ConnectOptions{URL: b.URL(), Token: testToken})
 	if err != nil {

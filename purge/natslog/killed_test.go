@@ -239,7 +239,7 @@ func readUntil(t *testing.T, l *natslog.Log, stop <-chan struct{}) {
 			return
 		case <-time.After(10 * time.Millisecond):
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		state, err := l.State(ctx)
 		if err == nil && state.Last > 0 {
 			err = l.Scan(ctx, state.Last, max(state.First, state.Last-min(state.Last, 10)), func(purge.Record) bool { return true })
@@ -297,7 +297,7 @@ func TestClusterServersAreKilled(t *testing.T) {
 // check reads the log: it has every version given, under its key, and no key twice.
 func (g *given) check(t *testing.T, l *natslog.Log) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	state, err := l.State(ctx)
 	if err != nil {

@@ -82,7 +82,7 @@ func createLog(t testing.TB, nc *nats.Conn, o natslog.Options) (*natslog.Log, pu
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	state, err := l.Create(ctx)
 	if err != nil {
@@ -97,7 +97,7 @@ func record(target string) purge.Record {
 
 func appendAll(t testing.TB, l *natslog.Log, targets ...string) uint64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var last uint64
 	for _, target := range targets {
@@ -170,7 +170,7 @@ func startNodeOver(t testing.TB, name, url, dir string, dialer nats.CustomDialer
 
 func (n *node) await(t testing.TB, version uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := n.index.WaitApplied(ctx, version); err != nil {
 		t.Fatalf("node has applied %d, want %d: %v (%v)", n.index.Applied(), version, err, n.Healthy())

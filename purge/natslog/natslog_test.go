@@ -86,7 +86,7 @@ func testLimitsOfALogThatThereIs(t *testing.T, url string) {
 	if after.Epoch != before.Epoch || after.Last != last {
 		t.Errorf("the log became another: %+v, was %+v", after, before)
 	}
-	for deadline := time.Now().Add(10 * time.Second); after.First < last-30; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); after.First < last-30; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log has %d to %d still, more than 100 KiB", after.First, after.Last)
 		}
@@ -112,7 +112,7 @@ func testFeedDeliversInOrderAndInBatches(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	batches := 0
 	for next := uint64(11); next <= count; batches++ {
@@ -196,7 +196,7 @@ func TestAppendWithoutBrokerAcceptsNothing(t *testing.T) {
 		t.Errorf("Append = %v, want ErrUnavailable", err)
 	}
 	startBroker(t, dir, addr)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		v, err := l.Append(ctx, record("/b"))
 		if err == nil {
 			if v != 1 {

@@ -45,7 +45,7 @@ func testSnapshotOfALogThatForgot(t *testing.T, url string) {
 	}
 	var s purge.LogState
 	var err error
-	for end := time.Now().Add(10 * time.Second); s.First < 10 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); s.First < 10 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if s, err = l.State(t.Context()); err != nil {
 			t.Fatal(err)
 		}
