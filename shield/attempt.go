@@ -51,10 +51,12 @@ func (a *attempt) run() (*http.Response, error) {
 		defer close(watched)
 		a.watch(watching, giveUp, func() bool { return true })
 	}()
+	mark := a.peer.retry()
 	response, err := a.client.send(a.peer, out)
 	stop()
 	<-watched
 	if err == nil {
+		a.client.compare(a.peer, mark, response.Header)
 		a.watchBody(ctx, giveUp, response)
 		return response, nil
 	}

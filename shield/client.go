@@ -8,6 +8,8 @@
 //	Weir-Applied     edge → shield   the purge log that the edge follows and the version that it
 //	                                 has applied (promise P2), as cache.Version writes them
 //	Weir-Stamp       shield → edge   the stamp of the object in the answer, likewise
+//	Weir-Behind      shield → edge   what the shield has applied, likewise, where that is not
+//	                                 what the edge has: the answer is from past its store
 package shield
 
 import (
@@ -31,6 +33,7 @@ import (
 const (
 	tokenField   = "Weir-Tier-Token"
 	appliedField = "Weir-Applied"
+	behindField  = "Weir-Behind"
 )
 
 // peersMax bounds the shields that one edge knows.
@@ -62,12 +65,12 @@ type ClientOptions struct {
 	// request that expects one is sent all the same. It should be longer than
 	// the shield's own for its origin. Default 2 s.
 	ContinueTimeout time.Duration
-	// Log is told which shield is down, and which is back. Default: discard.
+	// Log is told which shield is down or behind, and which is back. Default: discard.
 	Log *slog.Logger
 }
 
 // Client asks the shield that owns a key, or the next one in the key's order
-// where the owner is down. It is the http.RoundTripper of an edge's sites.
+// where the owner is behind or down. It is the http.RoundTripper of an edge's sites.
 type Client struct {
 	o         ClientOptions
 	peers     []*peer
@@ -228,8 +231,9 @@ func (c *Client) send(p *peer, r *http.Request) (*http.Response, error) {
 // Health is what an edge knows of one shield.
 type Health struct {
 	Name string
-	// Down says that it is asked after the others.
-	Down bool
+	// Down says that it is asked after the others, and Behind that it is asked after
+	// those that have applied what this edge has.
+	Down, Behind bool
 	// Answers counts its answers to requests, Failures how often it went down.
 	Answers, Failures uint64
 }
@@ -238,7 +242,7 @@ type Health struct {
 func (c *Client) Health() []Health {
 	var all []Health
 	for _, p := range c.peers {
-		all = append(all, Health{p.Name, p.down.Load(), p.requests.Load(), p.failures.Load()})
+		all = append(all, Health{p.Name, p.down.Load(), p.isBehind(), p.requests.Load(), p.failures.Load()})
 	}
 	return all
 }

@@ -48,7 +48,7 @@ func keyOf(r *http.Request) uint64 {
 
 // Order gives the names of the shields for a host and a target (path and query),
 // in the order in which they would be asked now: the owner first, those that are
-// down last.
+// behind after the others, those that are down last.
 func (c *Client) Order(host, target string) []string {
 	var names []string
 	for _, p := range c.order(hashOf(host, target)) {
@@ -57,16 +57,19 @@ func (c *Client) Order(host, target string) []string {
 	return names
 }
 
-// order is rank with those that are down behind the others: where all are, the
-// owner is still asked first.
+// order is rank with those that are behind after the others, and those that are down
+// last: where all are, the owner is still asked first.
 func (c *Client) order(key uint64) []*peer {
-	var up, down []*peer
+	var level, behind, down []*peer
 	for _, p := range rank(c.peers, key) {
-		if p.down.Load() {
+		switch {
+		case p.down.Load():
 			down = append(down, p)
-		} else {
-			up = append(up, p)
+		case p.isBehind():
+			behind = append(behind, p)
+		default:
+			level = append(level, p)
 		}
 	}
-	return append(up, down...)
+	return slices.Concat(level, behind, down)
 }

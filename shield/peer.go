@@ -46,6 +46,9 @@ type peer struct {
 	// anything, in nanoseconds since 1970.
 	down  atomic.Bool
 	heard atomic.Int64
+	// behindUntil is until when the shield is asked after those that are level, in
+	// nanoseconds since 1970; 0 while it is level itself.
+	behindUntil atomic.Int64
 	// asking has room for the one probe that runs.
 	asking chan struct{}
 

@@ -37,8 +37,9 @@ type ServerOptions struct {
 	// Admin answers whoever shows no token: /healthz and /metrics, and /readyz, by
 	// which edges know whether this node can answer them.
 	Admin http.Handler
-	// CatchUp bounds how long an edge that is ahead waits for this node to
-	// catch up before it is answered past the store. Default 2 s.
+	// CatchUp bounds how long edges that are ahead wait for this node to catch up
+	// before they are answered past the store, counted from the first that asks for
+	// what it lacks. Default 2 s.
 	CatchUp time.Duration
 	// ConnectionsMax bounds the connections; default 4,096.
 	ConnectionsMax int
@@ -49,8 +50,9 @@ type ServerOptions struct {
 
 // Server answers edges from the shield's engine.
 type Server struct {
-	o ServerOptions
-	l net.Listener
+	o    ServerOptions
+	l    net.Listener
+	late lateness
 }
 
 // Listen binds address; nothing is served before Run.
@@ -119,23 +121,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case subtle.ConstantTimeCompare([]byte(token), []byte(s.o.Token)) != 1:
 		http.Error(w, "This is a shield: it answers edges that show the tier token.", http.StatusForbidden)
 	default:
-		s.o.Handler.Serve(w, r, s.behind(r))
+		behind := s.behind(r)
+		if behind {
+			w.Header().Set(behindField, cache.Version(s.o.Purges.Position()))
+		}
+		s.o.Handler.Serve(w, r, behind)
 	}
-}
-
-// behind says whether this node has not applied what the edge has, and could
-// not catch up in time: then nothing stored here may be used (promise P2). An
-// edge that follows another log cannot be compared with; which of the two is
-// ahead, nobody knows. One that follows none yet has nothing to be behind of.
-func (s *Server) behind(r *http.Request) bool {
-	epoch, applied, ok := cache.ParseVersion(r.Header.Get(appliedField))
-	if !ok {
-		return true
-	}
-	if own, has := s.o.Purges.Position(); epoch == "" || epoch == own && applied <= has {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.o.CatchUp)
-	defer cancel()
-	return s.o.Purges.WaitPosition(ctx, epoch, applied) != nil
 }

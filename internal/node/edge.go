@@ -77,8 +77,8 @@ func (e *Edge) publishShields() {
 		gauge := func(name, help string, read func(shield.Health) float64) {
 			e.telemetry.Gauge(e.name, name, help, func() float64 { return read(e.shield.Health()[i]) }, "shield", s.Name)
 		}
-		gauge("weir_shield_up", "0 while the shield is asked after the others.", func(h shield.Health) float64 {
-			if h.Down {
+		gauge("weir_shield_up", "0 while the shield is asked after the others: it is down, or behind in purges.", func(h shield.Health) float64 {
+			if h.Down || h.Behind {
 				return 0
 			}
 			return 1
