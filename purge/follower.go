@@ -34,6 +34,9 @@ type FollowerOptions struct {
 	// Snapshot asks control, any one, for a page of a snapshot, which Snapshots
 	// answers. Nil: a node that the log does not reach back to distrusts what it has.
 	Snapshot func(ctx context.Context, question []byte) (answer []byte, err error)
+	// Pause waits before the log is asked again after a failure: for d, or until
+	// there is reason to think that it can be reached again, or ctx ends. Default: for d.
+	Pause func(ctx context.Context, d time.Duration)
 	// Heartbeat is how often the log is asked for its end, and the node
 	// announces itself. Default 1 s.
 	Heartbeat time.Duration
@@ -58,6 +61,9 @@ func (o FollowerOptions) withDefaults() (FollowerOptions, error) {
 	}
 	if o.Reset == nil {
 		o.Reset = func() error { return nil }
+	}
+	if o.Pause == nil {
+		o.Pause = pause
 	}
 	o.Heartbeat = cmp.Or(o.Heartbeat, time.Second)
 	o.LagMax = cmp.Or(o.LagMax, 30*time.Second)
@@ -267,12 +273,17 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 		f.failed(err)
 		// Jitter, so that all nodes do not come back to control at once.
-		select {
-		case <-time.After(delay/2 + rand.N(delay/2)):
-		case <-ctx.Done():
+		if f.Pause(ctx, delay/2+rand.N(delay/2)); ctx.Err() != nil {
 			return nil
 		}
 		delay = min(2*delay, retryDelayMax)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 

@@ -246,6 +246,45 @@ func TestTrustEndsWhenTheLogIsAway(t *testing.T) {
 	})
 }
 
+// A node that is told that the log can be reached again asks it at once, and otherwise
+// after two seconds at most.
+func TestPauseBetweenSessionsCanBeCutShort(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			log := memlog.New("e")
+			n := newNode(t, "ams", log, nil)
+			again, longest := make(chan struct{}), time.Duration(0)
+			n.options.Pause = func(ctx context.Context, d time.Duration) {
+				longest = max(longest, d)
+				select {
+				case <-again:
+				case <-time.After(d):
+				case <-ctx.Done():
+				}
+			}
+			n.start()
+			defer n.stop()
+			<-n.CaughtUp()
+			log.SetDown(true)
+			sleep(time.Minute)
+			log.SetDown(false)
+			mended := time.Now()
+			if told {
+				close(again)
+			}
+			for n.Status().Current.Before(mended) {
+				sleep(time.Millisecond)
+			}
+			if took := time.Since(mended); told && took > time.Millisecond || took > 2*time.Second {
+				t.Errorf("told: %t; current again after %v", told, took)
+			}
+			if n.Status().Error != "" || longest < time.Second || longest > 2*time.Second {
+				t.Errorf("told: %t; longest pause %v, error %q", told, longest, n.Status().Error)
+			}
+		})
+	}
+}
+
 func TestNotTrustedAfterRestartUntilCaughtUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.New("e")

@@ -243,7 +243,7 @@ func (t *tier) follow(path string, source purge.Source, keys map[string]*rfc9111
 	t.index = purge.NewIndex(purge.IndexOptions{Key: func(site string) *rfc9111.KeyPolicy { return keys[site] }})
 	t.follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: t.name, Source: source, Journal: t.journal, Index: t.index,
-		Announce: natslog.Announcer(t.conn), Snapshot: natslog.SnapshotAsker(t.conn),
+		Announce: natslog.Announcer(t.conn), Snapshot: natslog.SnapshotAsker(t.conn), Pause: natslog.Pauser(t.conn),
 		Reset:  func() error { return t.engine.Reset() },
 		Keys:   keyTexts(keys),
 		LagMax: limits.MaxLag.Std(), Serve: limits.WhenLagging == "serve",

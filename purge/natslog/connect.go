@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ type ConnectOptions struct {
 	Token, Username, Password string
 	// Name says in the broker's logs who this is.
 	Name string
-	// Dialer opens the connections. Default: package net's.
+	// Dialer opens the connections. Default: package net's, which gives an address 1.5 s.
 	Dialer nats.CustomDialer
 	// TLS is for tls:// addresses. Default: the system's roots.
 	TLS *tls.Config
@@ -44,14 +45,21 @@ func (o ConnectOptions) withDefaults() (ConnectOptions, error) {
 	}
 	o.Name = cmp.Or(o.Name, "weir")
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.Dialer == nil {
+		o.Dialer = &net.Dialer{Timeout: openTimeout}
+	}
 	return o, checkCredentials(o.Token, o.Username, o.Password)
 }
 
-// How soon a dead connection is noticed and replaced.
+// How soon a dead connection is noticed and replaced. One that is silent for less than
+// pingsMissingMax intervals is not given up. An address that does not answer is tried
+// again after openTimeout, rather than when the kernel would repeat its SYN, at 1, 3 and
+// 7 s; what comes after that, TLS and the broker's greeting, may take all of dialTimeout.
 const (
 	dialTimeout     = 3 * time.Second
-	pingInterval    = 2 * time.Second
-	pingsMissingMax = 2
+	openTimeout     = 1500 * time.Millisecond
+	pingInterval    = time.Second
+	pingsMissingMax = 3
 	reconnectWait   = 100 * time.Millisecond
 	reconnectJitter = 200 * time.Millisecond
 )
@@ -81,6 +89,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 func (o *ConnectOptions) settings(timeout time.Duration) []nats.Option {
 	settings := []nats.Option{
 		nats.Name(o.Name),
+		nats.SetCustomDialer(o.Dialer),
 		nats.Timeout(timeout),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -112,11 +121,30 @@ func (o *ConnectOptions) settings(timeout time.Duration) []nats.Option {
 	if o.Username != "" {
 		settings = append(settings, nats.UserInfo(o.Username, o.Password))
 	}
-	if o.Dialer != nil {
-		settings = append(settings, nats.SetCustomDialer(o.Dialer))
-	}
 	if o.TLS != nil {
 		settings = append(settings, nats.Secure(o.TLS))
 	}
 	return settings
+}
+
+// Pauser gives a function for one follower to wait with until it asks the log again; see
+// purge.FollowerOptions. It waits no longer once there is a new connection. That may have
+// been made since it waited last, or while it waits to be told of it: the client's lock is
+// held while it connects.
+func Pauser(nc *nats.Conn) func(ctx context.Context, d time.Duration) {
+	var seen uint64 // connections that it has not waited for
+	return func(ctx context.Context, d time.Duration) {
+		again := nc.StatusChanged(nats.CONNECTED)
+		defer nc.RemoveStatusListener(again)
+		if made := nc.Stats().Reconnects; made > seen && nc.IsConnected() {
+			seen = made
+			return
+		}
+		select {
+		case <-again:
+			seen = nc.Stats().Reconnects
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+	}
 }

@@ -128,6 +128,12 @@ func startNode(t testing.TB, name, url, dir string) *node {
 
 func startNodeOver(t testing.TB, name, url, dir string, dialer nats.CustomDialer) *node {
 	t.Helper()
+	return startNodeBeating(t, name, url, dir, dialer, 100*time.Millisecond)
+}
+
+// startNodeBeating starts one with a heartbeat, 0 for the follower's own.
+func startNodeBeating(t testing.TB, name, url, dir string, dialer nats.CustomDialer, heartbeat time.Duration) *node {
+	t.Helper()
 	n := &node{conn: connectOver(t, url, name, dialer), index: purge.NewIndex(purge.IndexOptions{})}
 	l, err := natslog.New(n.conn, natslog.Options{})
 	if err != nil {
@@ -139,9 +145,10 @@ func startNodeOver(t testing.TB, name, url, dir string, dialer nats.CustomDialer
 	n.Follower, err = purge.NewFollower(purge.FollowerOptions{
 		Name: name, Source: l, Journal: n.journal, Index: n.index, Log: testLog(t),
 		Announce:  natslog.Announcer(n.conn),
+		Pause:     natslog.Pauser(n.conn),
 		Snapshot:  natslog.SnapshotAsker(n.conn),
 		Reset:     func() error { n.resets++; return nil },
-		Heartbeat: 100 * time.Millisecond,
+		Heartbeat: heartbeat,
 	})
 	if err != nil {
 		t.Fatal(err)
