@@ -1,6 +1,7 @@
 package evict
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -191,21 +192,81 @@ func TestCorrelatedUsesCountOnce(t *testing.T) {
 func TestPatience(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		level  int // of the ghosts that come back
+		kind   int // of the ghosts that come back
 		higher bool
 	}{{"new come back", 0, true}, {"known come back", 1, false}} {
 		p := NewPriced(WorthObjects, Options{BudgetBytes: 1 << 20})
 		class := classOf(1000)
 		before := p.patience[class]
 		for i := range uint64(40) {
-			p.ghosts.put(ghost{hash: i, bytes: 1000, uses: 1, queue: uint8(class*levels + int(i)%2)}, 0)
+			p.ghosts.put(ghost{hash: i, bytes: 1000, uses: 1, kind: kindOf(1000) | uint8(i)%2}, 0)
 		}
-		for i := uint64(row.level); i < 20; i += 2 {
+		for i := uint64(row.kind); i < 20; i += 2 {
 			p.Add(i, 1000)
 		}
 		if after := p.patience[class]; (after > before) != row.higher {
 			t.Errorf("%s: from %v to %v", row.name, before, after)
 		}
+	}
+}
+
+// Half of what a ghost was used is forgotten with each turn.
+func TestGhostsFade(t *testing.T) {
+	const budget, bytes, others = 1 << 20, 1 << 10, 1 << 40
+	for _, row := range []struct{ turns, want float64 }{{0, 1 + 8}, {0.5, 1 + 8*math.Sqrt2/2}, {1, 1 + 4}, {1.5, 1 + 2*math.Sqrt2}, {2.5, 1}} {
+		p := NewPriced(WorthObjects, Options{BudgetBytes: budget, GhostEntriesMax: 1 << 20})
+		p.ghosts.put(ghost{hash: 1, bytes: bytes, uses: 8 * useUnit, kind: kindOf(bytes) | kindKnown}, 0)
+		for i := range uint64(row.turns * budget / bytes) {
+			p.Add(others+i, bytes)
+			p.Evict()
+		}
+		e := p.Add(1, bytes)
+		if got := float64(p.slab.records[e].uses) / useUnit; math.Abs(got-row.want) > 0.1 {
+			t.Errorf("back after %v turns: %v uses, want %v", row.turns, got, row.want)
+		}
+	}
+}
+
+// A ghost that comes back at once has no more uses than count.
+func TestUsesHaveAMost(t *testing.T) {
+	p := NewPriced(WorthObjects, Options{BudgetBytes: 1 << 20})
+	p.ghosts.put(ghost{hash: 1, bytes: 100, uses: usesMax, kind: kindOf(100) | kindKnown}, 0)
+	if got := p.slab.records[p.Add(1, 100)].uses; got != usesMax {
+		t.Errorf("%d sixteenths, want %d", got, usesMax)
+	}
+}
+
+// What Evict looks at next has the lowest price, but for a quarter of how far
+// another's was above the level when that was queued.
+func TestLowestPriceLeaves(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	const budget = 1 << 17
+	p := NewPriced(WorthObjects, Options{BudgetBytes: budget})
+	live := make(map[Entry]bool)
+	for range 3000 {
+		bytes := 1 + int64(math.Exp(r.Float64()*9))
+		for p.Bytes()+bytes > budget {
+			queue, _ := p.fronts.lowest()
+			price := p.slab.records[p.queues[queue].oldest].price
+			for e := range live {
+				other := &p.slab.records[e]
+				above := math.Float64frombits(uint64(queueFirst+int(other.queue)) << queueShift)
+				if price-other.price > above*0.2501 {
+					t.Fatalf("%v is looked at before %v, which was %v above the level", price, other.price, above)
+				}
+			}
+			delete(live, p.Evict())
+		}
+		e := p.Add(uint64(r.IntN(5000)), bytes)
+		live[e] = true
+		for other := range live { // any one
+			p.Hit(other)
+			break
+		}
+	}
+	least, most := queueOf(1/float64(int64(1)<<50)/useUnit), queueOf(patienceMax)
+	if least <= 0 || most >= queuesMax-1 || queueOf(-1) != 0 || queueOf(math.Inf(1)) != queuesMax-1 {
+		t.Errorf("queues %d to %d of %d", least, most, queuesMax)
 	}
 }
 
@@ -229,7 +290,7 @@ func TestGhostsAgainstAMap(t *testing.T) {
 		if at >= 0 {
 			drop(at)
 		}
-		fresh := ghost{hash: hash, bytes: int64(r.IntN(300)), queue: uint8(hash)}
+		fresh := ghost{hash: hash, bytes: int64(r.IntN(300)), kind: uint8(hash)}
 		s.put(fresh, 0)
 		want = append(want, fresh)
 		total := int64(0)

@@ -7,8 +7,8 @@ type ghost struct {
 	hash  uint64
 	bytes int64
 	tick  uint32 // when it left, on the owner's clock
-	uses  uint8  // how often it had been asked for
-	queue uint8  // where it stood
+	uses  uint8  // how often it had been asked for, in the owner's unit
+	kind  uint8  // what it was, in the owner's words
 	gone  bool   // it came back, or was forgotten: the record waits to be passed over
 }
 
@@ -29,9 +29,9 @@ type ghosts struct {
 	bytesMax   int64
 	entriesMax int // 0: follows the number of live entries
 
-	bytes   int64
-	live    int        // records that are not gone
-	ofQueue [256]int32 // how many of them stood in each queue
+	bytes  int64
+	live   int        // records that are not gone
+	ofKind [256]int32 // how many of them are of each kind
 
 	ring  []ghost // a power of two long
 	first uint64  // number of the oldest record; a record's place is its number modulo len(ring)
@@ -72,7 +72,7 @@ func (s *ghosts) push(g ghost) {
 	s.ring[place] = g
 	s.enter(g.hash, uint32(place))
 	s.live++
-	s.ofQueue[g.queue]++
+	s.ofKind[g.kind]++
 	s.bytes += g.bytes
 }
 
@@ -110,7 +110,7 @@ func (s *ghosts) drop(g *ghost) {
 	s.table[hole] = slot{}
 	g.gone = true
 	s.live--
-	s.ofQueue[g.queue]--
+	s.ofKind[g.kind]--
 	s.bytes -= g.bytes
 }
 

@@ -39,3 +39,31 @@ func TestHitRatios(t *testing.T) {
 		}
 	}
 }
+
+// Where one of the other policies is at home, the default is to be as good, or
+// nearly, at any size. It is further behind GDSF only where what is large is
+// popular: GDSF trusts what is new at once, and there it deserves that.
+func TestHitRatiosOfRivals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("replays traces")
+	}
+	for _, trace := range evicttest.Rivals(40_000) {
+		behindMax := 0.015
+		if trace.Name == "heavy" {
+			behindMax = 0.03
+		}
+		footprint := trace.FootprintBytes()
+		for _, percent := range []int64{1, 10, 30} {
+			budget := footprint * percent / 100
+			hits := func(k evict.Kind) float64 {
+				share, _ := evicttest.Replay(evict.New(k, evict.Options{BudgetBytes: budget}), budget, trace)
+				return share
+			}
+			objects, lru, s3, gdsf := hits(evict.KindObjects), hits(evict.KindLRU), hits(evict.KindS3FIFO), hits(evict.KindGDSF)
+			t.Logf("%-6s %2d%%: object hits: objects %.4f, lru %.4f, s3-fifo %.4f, gdsf %.4f", trace.Name, percent, objects, lru, s3, gdsf)
+			if best := max(lru, s3, gdsf); objects < best-behindMax {
+				t.Errorf("%s, %d%%: the default has %.4f, the best of the others %.4f", trace.Name, percent, objects, best)
+			}
+		}
+	}
+}

@@ -19,28 +19,41 @@ const (
 	WorthBytes
 )
 
-// What a Priced goes by. None of these is fitted to a workload: on the traces of
-// docs/sizing.md, to halve or double any one changes the hit ratio by at most
-// four tenths of a point.
+// What a Priced goes by. None of these is fitted to a workload (docs/sizing.md).
 const (
-	levels  = 4  // of use: new, and 2–3, 4–7 and 8–15 uses
-	usesMax = 15 // more count no more, so that the past can be lived down
+	// Uses are kept in sixteenths, since those of the past fade.
+	useUnit = 16
+	usesMax = 15 * useUnit // more count no more, so that the past can be lived down
 
 	// The clocks run in bytes: a budget's worth of them is a turn.
 	ticksATurn = 1024
 	// Uses within a twentieth of a turn are one use: a page's parts asked for
 	// again by the same client, a download in ranges, a retry.
 	ticksCorrelated = ticksATurn / 20
-	// A ghost that comes back within half a turn was near enough to the edge
-	// to say something about where the edge should be.
-	ticksTelling = ticksATurn / 2
-	// Ghosts go back two turns.
+	// Ghosts go back two turns, and with each turn that one has been away, half
+	// of its uses are forgotten. Where much fits, most of what leaves comes back
+	// one day: that it did then says little of how soon it will again.
 	ghostTurns = 2
 
 	patienceFirst = 0.4
 	patienceMin   = 0.1
 	patienceMax   = 8
 	patienceStep  = 0.1
+)
+
+// What is known of an entry: its size class, and whether it is new.
+const (
+	kindKnown = 1 // bit: it has been used again, or came back; new ones have 0
+	classBits = 6
+)
+
+// A queue is for a quarter of a power of two: the exponent of a float64 with the
+// first two bits of its fraction. They go from 2⁻⁵⁶, less than what a use of the
+// largest object is worth, to 2⁸, more than the patience with the smallest.
+const (
+	queueShift = 52 - 2
+	queueFirst = (1023 - 56) << 2
+	queuesMax  = 64 << 2
 )
 
 // A pricedEntry's mark has the tick of its last counted use above markBits
@@ -58,29 +71,39 @@ type pricedEntry struct {
 	hash     uint64
 	bytes    int64
 	mark     uint32 // atomic
-	uses     uint8  // as of when it was queued
+	uses     uint8  // in sixteenths, as of when it was queued
 	queue    uint8
+	kind     uint8
 }
 
 // Priced is weir's policy: Greedy-Dual with frequency and size (Cherkasova,
 // 1998), made of FIFO queues so that a hit moves nothing, with S3-FIFO's
 // suspicion of what is new, learned instead of set.
 //
-// There is a queue for each power of two of size and each level of use. An
-// entry joins the newest end with a price, and the oldest entry of the queue
-// where that is lowest is looked at next:
+// An entry is queued with a price, and the one with the lowest is looked at next:
 //
 //	price = level + uses × worth      worth: 1/bytes; WorthBytes: 1/⁴√bytes
 //
-//	oldest was used since      → it goes to the end of the queue of its use, at a new price
-//	oldest was not, or too long ago to pay for it → it leaves; a ghost stays
-//	level                      = the price last looked at: it rises as time goes by
+//	it was used since        → it is queued again, at a new price
+//	it was not, or too long ago to pay for it → it leaves; a ghost stays
+//	level                    = the price last looked at: it rises as time goes by
 //
 // So an entry stays for as long as its uses are worth, in time that runs by
-// what the budget costs. Two things are learned or left out of the count:
+// what the budget costs.
+//
+// There is a queue for each quarter of a power of two of how far a price is above
+// the level (as in CAMP, Ghandeharizadeh et al., 2014). Since the level only rises,
+// who joins a queue later has the higher price, but for that quarter: the lowest
+// price is at the front of a queue, and a tournament between the fronts finds it.
+//
+// Three things are learned or left out of the count:
 //
 // Uses that follow on one another (ticksCorrelated) count once. Most of what
 // is asked for twice in a short while is not asked for again.
+//
+// What comes back has the uses that it left with, as far as they have not faded
+// (ghostTurns). Kept whole, they would in time be the same for all that is asked
+// for now and then, and the price would say no more than the size does.
 //
 // An entry that is new has patience × worth to show itself. Patience is held
 // for each size class and follows the ghosts (adapt): if, of those that left
@@ -98,8 +121,8 @@ type Priced struct {
 	queues   [queuesMax]queue
 	fronts   tournament
 	ghosts   ghosts
-	patience [queuesMax / levels]float64 // by size class
-	passed   []uint32                    // Evict's: entries found to be in use
+	patience [1 << classBits]float64 // by size class
+	passed   []uint32                // Evict's: entries found to be in use
 
 	bytes        int64
 	level        float64
@@ -136,19 +159,19 @@ func (p *Priced) Add(hash uint64, bytes int64) Entry {
 	p.bytes += bytes
 	p.addedBytes += float64(bytes)
 	p.tick = tickOf(p.addedBytes * p.ticksAByte)
-	e := pricedEntry{hash: hash, bytes: bytes, uses: 1, mark: p.tick << markBits}
-	class := classOf(bytes)
-	queue := class * levels
-	e.price = p.level + p.patience[class]*p.worthOf(&e)
+	e := pricedEntry{hash: hash, bytes: bytes, uses: useUnit, mark: p.tick << markBits}
+	patience := p.patience[classOf(bytes)]
 	if g := p.ghosts.find(hash); g != nil {
 		p.adapt(g)
 		p.ghosts.drop(g)
-		e.uses = min(g.uses+1, usesMax)
-		queue += levelOf(e.uses)
-		e.price = p.level + p.worthOf(&e)
+		e.uses = uint8(min(useUnit+p.faded(g), usesMax))
+		e.kind = kindKnown
+		patience = 1
 	}
+	e.kind |= kindOf(bytes)
+	e.price = p.level + patience*p.worthOf(&e)
 	i := p.slab.add(e)
-	p.push(i, queue)
+	p.push(i)
 	return Entry(i)
 }
 
@@ -171,10 +194,7 @@ func (p *Priced) Resize(e Entry, bytes int64) {
 	bytes = max(bytes, 1)
 	p.bytes += bytes - r.bytes
 	r.bytes = bytes
-	if queue := classOf(bytes)*levels + int(r.queue)%levels; queue != int(r.queue) {
-		p.unlink(uint32(e))
-		p.push(uint32(e), queue)
-	}
+	r.kind = kindOf(bytes) | r.kind&kindKnown
 }
 
 // Remove implements Policy.
@@ -224,7 +244,7 @@ func (p *Priced) again(i uint32) bool {
 	if mark&markUses == 0 {
 		return false
 	}
-	r.uses = min(r.uses+uint8(mark&markUses), usesMax)
+	r.uses = uint8(min(uint32(r.uses)+useUnit*(mark&markUses), usesMax))
 	since := math.Float64frombits(atomic.LoadUint64(&r.hitLevel))
 	if since+p.worthOf(r) <= p.level {
 		return false
@@ -239,7 +259,8 @@ func (p *Priced) again(i uint32) bool {
 func (p *Priced) pushUsed(i uint32, level float64) {
 	r := &p.slab.records[i]
 	r.price = level + p.worthOf(r)
-	p.push(i, classOf(r.bytes)*levels+levelOf(r.uses))
+	r.kind |= kindKnown
+	p.push(i)
 }
 
 // leave makes a ghost of an entry.
@@ -248,24 +269,24 @@ func (p *Priced) leave(i uint32) {
 	p.Remove(Entry(i))
 	p.evictedBytes += float64(r.bytes)
 	p.evictTick = tickOf(p.evictedBytes * p.ticksAByte)
-	p.ghosts.put(ghost{hash: r.hash, bytes: r.bytes, tick: p.evictTick, uses: r.uses, queue: r.queue}, p.slab.live)
+	p.ghosts.put(ghost{hash: r.hash, bytes: r.bytes, tick: p.evictTick, uses: r.uses, kind: r.kind}, p.slab.live)
+}
+
+// faded is what is left of a ghost's uses.
+func (p *Priced) faded(g *ghost) uint32 {
+	away := float64((p.evictTick-g.tick)&tickMask) / ticksATurn
+	return uint32(math.Round(float64(g.uses) * math.Exp2(-away)))
 }
 
 // adapt learns from a ghost that comes back. If new and known ghosts of a size
 // come back equally often, for as many as there are of each, the steps add up
 // to nothing: each side's step is the other side's share.
 func (p *Priced) adapt(g *ghost) {
-	if (p.evictTick-g.tick)&tickMask > ticksTelling {
-		return
-	}
-	class := int(g.queue) / levels
-	counts := p.ghosts.ofQueue[class*levels : (class+1)*levels]
-	fresh, known := float64(counts[0]), 0.0
-	for _, n := range counts[1:] {
-		known += float64(n)
-	}
+	fresh := float64(p.ghosts.ofKind[g.kind&^kindKnown])
+	known := float64(p.ghosts.ofKind[g.kind|kindKnown])
+	class := g.kind / 2
 	patience := p.patience[class]
-	if int(g.queue)%levels == 0 {
+	if g.kind&kindKnown == 0 {
 		patience *= 1 + patienceStep*known/(fresh+known)
 	} else {
 		patience /= 1 + patienceStep*fresh/(fresh+known)
@@ -273,11 +294,14 @@ func (p *Priced) adapt(g *ghost) {
 	p.patience[class] = min(max(patience, patienceMin), patienceMax)
 }
 
-func (p *Priced) push(i uint32, queue int) {
+// push queues an entry at its price.
+func (p *Priced) push(i uint32) {
+	r := &p.slab.records[i]
+	queue := queueOf(r.price - p.level)
 	q := &p.queues[queue]
-	p.slab.records[i].queue = uint8(queue)
+	r.queue = uint8(queue)
 	if q.empty() {
-		p.fronts.set(queue, p.slab.records[i].price)
+		p.fronts.set(queue, r.price)
 	}
 	p.slab.push(q, i)
 }
@@ -300,9 +324,9 @@ func (p *Priced) unlink(i uint32) {
 // 1 TiB from none on a level made by a million turns of 1 KiB objects.
 func (p *Priced) worthOf(r *pricedEntry) float64 {
 	if p.worth == WorthBytes {
-		return float64(r.uses) / math.Sqrt(math.Sqrt(float64(r.bytes)))
+		return float64(r.uses) / (useUnit * math.Sqrt(math.Sqrt(float64(r.bytes))))
 	}
-	return float64(r.uses) / float64(r.bytes)
+	return float64(r.uses) / (useUnit * float64(r.bytes))
 }
 
 // Len implements Policy.
@@ -319,8 +343,14 @@ func (p *Priced) OverheadBytes() int64 {
 // classOf is the size class: all of 2ⁿ to 2ⁿ⁺¹-1 bytes are one.
 func classOf(bytes int64) int { return bits.Len64(uint64(bytes)) - 1 }
 
-// levelOf is the level of use of an entry that is not new.
-func levelOf(uses uint8) int { return min(max(bits.Len8(uses)-1, 1), levels-1) }
+// kindOf is the kind of a new entry.
+func kindOf(bytes int64) uint8 { return uint8(classOf(bytes) * 2) }
+
+// queueOf is the queue for a price so far above the level.
+func queueOf(above float64) int {
+	quarter := int(math.Float64bits(max(above, 0)) >> queueShift)
+	return min(max(quarter-queueFirst, 0), queuesMax-1)
+}
 
 // tickOf is a clock's reading, which wraps.
 func tickOf(ticks float64) uint32 { return uint32(uint64(ticks)) & tickMask }

@@ -2,9 +2,6 @@ package evict
 
 import "math"
 
-// queuesMax is how many queues a tournament is between.
-const queuesMax = 256
-
 // tournament keeps a price for each queue and knows the lowest: a binary tree
 // whose leaves are the queues, each node the lower of its two children.
 type tournament struct {

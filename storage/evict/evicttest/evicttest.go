@@ -45,6 +45,10 @@ func Traces(n int) []Trace {
 	}
 }
 
+// Rivals gives traces that suit one of the policies that others are compared
+// with, of n requests each.
+func Rivals(n int) []Trace { return []Trace{Recent(n), Even(n), Heavy(n), Turn(n)} }
+
 // Mixed is the plain case: popularity by Zipf's law, sizes as on the web, from
 // hundreds of bytes to megabytes, and nothing that links the two.
 func Mixed(n int) Trace {
@@ -100,6 +104,47 @@ func Bursts(n int) Trace {
 		}
 		return web(z.draw(r))
 	})
+}
+
+// Recent is LRU's: three requests of four are for what was new lately, evenly
+// by the logarithm of how long ago; what is new comes with the fourth.
+func Recent(n int) Trace {
+	newest := uint32(0)
+	return made("recent", n, func(r *rand.Rand, _ zipf, _ int) Request {
+		if newest == 0 || r.IntN(4) == 0 {
+			newest++
+			return web(newest)
+		}
+		ago := math.Exp(r.Float64() * math.Log(float64(newest)))
+		return web(newest + 1 - uint32(ago))
+	})
+}
+
+// Even is GDSF's: popularity differs little and never changes, so that most of
+// what leaves comes back, and size is nearly all that matters.
+func Even(n int) Trace {
+	even := newZipf(objects, 0.6)
+	return made("even", n, func(r *rand.Rand, _ zipf, _ int) Request { return web(even.draw(r)) })
+}
+
+// Heavy is GDSF's too: the more popular an object the larger it is, from
+// kilobytes to megabytes.
+func Heavy(n int) Trace {
+	even := newZipf(objects, 0.7)
+	return made("heavy", n, func(r *rand.Rand, _ zipf, _ int) Request {
+		object := even.draw(r)
+		rank := float64(object) / objects
+		return Request{object, int64(math.Exp(13.5-7*rank)) + web(object).Bytes/16}
+	})
+}
+
+// Turn is Mixed at first and Recent, with other objects, from the middle on.
+func Turn(n int) Trace {
+	mixed, recent := Mixed(n/2), Recent(n-n/2)
+	for i := range recent.Requests {
+		recent.Requests[i].Object += onceOff
+	}
+	return Trace{"turn", append(mixed.Requests, recent.Requests...)}
 }
 
 func made(name string, n int, next func(r *rand.Rand, z zipf, i int) Request) Trace {
