@@ -62,7 +62,7 @@ func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, err
 	var entries []footerEntry
 	last := firstSequence
 	w := window{file: l.file, base: int64(region) * l.geometry.regionBytes, bytes: l.geometry.regionBytes}
-	for off := int64(0); off+recordHeadBytes <= l.geometry.regionBytes; {
+	for off := int64(0); off+recordHeadBytes <= w.bytes; {
 		r, whole, err := l.record(&w, off)
 		if err != nil {
 			return nil, err
@@ -136,7 +136,7 @@ func (l logReader) entries(region uint32, firstSequence uint64) (entries []foote
 type window struct {
 	file  io.ReaderAt
 	base  int64
-	bytes int64 // of the region
+	bytes int64 // of the region, or how much of it the file has, once its end has been met
 	off   int64 // where buffer begins
 	data  []byte
 }
@@ -154,6 +154,9 @@ func (w *window) at(off, n int64) ([]byte, error) {
 			return nil, err
 		}
 		w.off, w.data = off, data[:got]
+		if got < len(data) { // a file that was cut short: nothing is behind it, and nobody need look
+			w.bytes = off + int64(got)
+		}
 		if int64(got) < n {
 			return nil, nil
 		}
