@@ -6,7 +6,6 @@ import (
 	"io"
 	"path/filepath"
 	"text/tabwriter"
-	"time"
 
 	"weir/internal/config"
 	"weir/internal/inspect"
@@ -72,16 +71,19 @@ func (c *cacheDir) open(env *environment) (*inspect.Client, *disk.Inspection, []
 // inspectDir reads a directory. Where a node has it open, it says how to see what
 // that one has not written yet.
 func inspectDir(env *environment, dir string) (*disk.Inspection, []disk.RegionStat, error) {
-	if vfs.Locked(filepath.Join(dir, disk.LockFile)) {
+	if inUse(dir) {
 		_, _ = fmt.Fprintf(env.errors, "weir: a running node has %s open: what it has in memory or writes now is not seen; to ask the node itself, use --node NAME\n", dir)
 	}
 	return disk.Inspect(dir)
 }
 
+// inUse says whether a node has a directory open.
+func inUse(dir string) bool { return vfs.Locked(filepath.Join(dir, disk.LockFile)) }
+
 type cacheLSCommand struct {
 	cacheDir
 	Limit int  `help:"How many objects at most; 0 for all." default:"0"`
-	JSON  bool `help:"Print a JSON object a line, of a running node."`
+	JSON  bool `help:"Print a JSON object a line."`
 }
 
 func (c *cacheLSCommand) Run(env *environment) error {
@@ -93,21 +95,34 @@ func (c *cacheLSCommand) Run(env *environment) error {
 		return listNode(env, client, c.Limit, c.JSON)
 	}
 	defer stored.Close()
+	return c.list(env, stored)
+}
+
+// list lists a directory.
+func (c *cacheLSCommand) list(env *environment, stored *disk.Inspection) error {
 	table := tabwriter.NewWriter(env.out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "key\tsite\tURL\tvariant\tstatus\tbytes\tstamp\tage")
+	if !c.JSON {
+		_, _ = fmt.Fprintln(table, "key\tsite\tURL\tvariant\tstatus\tbytes\tstamp\tage")
+	}
 	listed := 0
 	for object := range stored.Objects() {
 		if listed++; c.Limit > 0 && listed > c.Limit {
 			break
 		}
 		m, err := stored.Meta(object)
-		if err != nil {
+		switch {
+		case err != nil && c.JSON:
+			_, _ = fmt.Fprintf(env.errors, "weir: %s: %v\n", object.Key, err)
+		case err != nil:
 			_, _ = fmt.Fprintf(table, "%s\t%v\n", object.Key, err)
-			continue
+		case c.JSON:
+			if err := printLine(env.out, inspect.Describe(object.Key, m, storage.TierDisk)); err != nil {
+				return err
+			}
+		default:
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s%s\t%q\t%d\t%d\t%d\t%s\n", object.Key, m.Site, m.Host, m.Target, m.Variant, m.Status,
+				m.BodyBytes, m.Stamp, ageOf(inspect.AgeSeconds(m)))
 		}
-		age := m.Stored.InitialAge + time.Since(m.Stored.ResponseTime)
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s%s\t%q\t%d\t%d\t%d\t%s\n", object.Key, m.Site, m.Host, m.Target, m.Variant, m.Status,
-			m.BodyBytes, m.Stamp, age.Truncate(time.Second))
 	}
 	return table.Flush()
 }
@@ -153,6 +168,12 @@ func (c *cacheVerifyCommand) Run(env *environment) error {
 	}
 	defer stored.Close()
 	good, bad := 0, 0
+	if !inUse(c.Dir) { // or else it may be what is being written
+		bad = len(stored.Damage)
+		for _, damage := range stored.Damage {
+			_, _ = fmt.Fprintln(env.out, damage)
+		}
+	}
 	for object := range stored.Objects() {
 		err := stored.WriteBody(object, io.Discard)
 		switch {
@@ -169,7 +190,7 @@ func (c *cacheVerifyCommand) Run(env *environment) error {
 
 func verified(env *environment, good, bad int) error {
 	if bad > 0 {
-		return fmt.Errorf("%d objects fail their checksum, %d are good", bad, good)
+		return fmt.Errorf("%d checksums fail, %d objects are good", bad, good)
 	}
 	_, err := fmt.Fprintf(env.out, "%d objects are good\n", good)
 	return err

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,8 +19,6 @@ func listNode(env *environment, client *inspect.Client, limit int, asJSON bool) 
 	if !asJSON {
 		_, _ = fmt.Fprintln(table, "key\ttiers\tsite\tURL\tvariant\tstatus\tbytes\tstamp\tage")
 	}
-	lines := json.NewEncoder(env.out)
-	lines.SetEscapeHTML(false)
 	for listed, after := 0, ""; ; {
 		ask := 0
 		if limit > 0 {
@@ -31,7 +30,7 @@ func listNode(env *environment, client *inspect.Client, limit int, asJSON bool) 
 		}
 		for _, o := range page.Objects {
 			if asJSON {
-				err = lines.Encode(o)
+				err = printLine(env.out, &o)
 			} else {
 				_, err = fmt.Fprintln(table, objectLine(&o))
 			}
@@ -49,9 +48,23 @@ func listNode(env *environment, client *inspect.Client, limit int, asJSON bool) 
 	}
 }
 
+// ageOf prints an age; a part of an object has none by itself, nor has a list of variants.
+func ageOf(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	return time.Duration(*seconds * float64(time.Second)).Truncate(time.Second).String()
+}
+
+// printLine prints an object as a line of JSON.
+func printLine(w io.Writer, o *inspect.Object) error {
+	line := json.NewEncoder(w)
+	line.SetEscapeHTML(false)
+	return line.Encode(o)
+}
+
 func objectLine(o *inspect.Object) string {
-	age := time.Duration(o.AgeSeconds * float64(time.Second)).Truncate(time.Second)
-	return fmt.Sprintf("%s\t%s\t%s\t%s%s\t%q\t%d\t%d\t%d\t%s", o.Key, strings.Join(o.Tiers, ","), o.Site, o.Host, o.Target, o.Variant, o.Status, o.Bytes, o.Stamp, age)
+	return fmt.Sprintf("%s\t%s\t%s\t%s%s\t%q\t%d\t%d\t%d\t%s", o.Key, strings.Join(o.Tiers, ","), o.Site, o.Host, o.Target, o.Variant, o.Status, o.Bytes, o.Stamp, ageOf(o.AgeSeconds))
 }
 
 func statNode(env *environment, client *inspect.Client) error {

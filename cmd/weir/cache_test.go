@@ -30,6 +30,7 @@ func TestCache(t *testing.T) {
 	}{
 		{[]string{"cache", "ls", dir}, 0, key},
 		{[]string{"cache", "ls", dir}, 0, "host.example/b"},
+		{[]string{"cache", "ls", dir, "--json"}, 0, `{"key":"` + key + `","tiers":["disk"],"site":"site","host":"host.example","target":"/b"`},
 		{[]string{"cache", "stat", dir}, 0, "2 objects"},
 		{[]string{"cache", "verify", dir}, 0, "2 objects are good"},
 		{[]string{"cache", "dump", dir, key}, 0, "host.example/b 200\nContent-Type: text/plain\r\n\n" + string(storagetest.Body(2, 10))},
@@ -49,6 +50,12 @@ func TestCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRun(t, []string{"cache", "verify", dir}, 1, "block 1: object failed its checksum")
+	b[bytes.Index(b, storagetest.Body(1, 100_000)[:1000])-10] ^= 1 // and now its front: the object is no more found
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, []string{"cache", "verify", dir}, 1, "bytes without a record")
+	wantRun(t, []string{"cache", "verify", dir}, 1, "1 checksums fail, 1 objects are good")
 }
 
 func wantRun(t *testing.T, args []string, code int, want string) {

@@ -70,10 +70,12 @@ type Object struct {
 	Target  string   `json:"target"`
 	Variant string   `json:"variant,omitempty"`
 	// Status is 0 for a list of variants.
-	Status     int     `json:"status"`
-	Bytes      int64   `json:"bytes"` // of the body
-	Stamp      uint64  `json:"stamp"`
-	AgeSeconds float64 `json:"age_seconds"`
+	Status int    `json:"status"`
+	Bytes  int64  `json:"bytes"` // of the body
+	Stamp  uint64 `json:"stamp"`
+	// AgeSeconds is missing for what has no age by itself: a block of an object that
+	// is stored in part, and a list of variants.
+	AgeSeconds *float64 `json:"age_seconds,omitempty"`
 	// BodyID names the body, and Header is the stored header block; of one object
 	// that was asked for by its key.
 	BodyID uint64 `json:"body_id,omitempty,string"`

@@ -145,16 +145,32 @@ func (n *Node) copies(k storage.Key) (copies []storage.Copy) {
 }
 
 func describe(k storage.Key, copies []storage.Copy) *Object {
-	m := copies[0].Meta
-	age := m.Stored.InitialAge + time.Since(m.Stored.ResponseTime)
+	tiers := make([]storage.Tier, 0, len(copies))
+	for _, c := range copies {
+		tiers = append(tiers, c.Tier)
+	}
+	return Describe(k, copies[0].Meta, tiers...)
+}
+
+// Describe says what an object is of which some tiers have this meta.
+func Describe(k storage.Key, m *storage.Meta, tiers ...storage.Tier) *Object {
 	o := &Object{
 		Key: k.String(), Site: m.Site, Host: m.Host, Target: m.Target, Variant: m.Variant, Status: m.Status,
-		Bytes: m.BodyBytes, Stamp: m.Stamp, AgeSeconds: age.Seconds(),
+		Bytes: m.BodyBytes, Stamp: m.Stamp, AgeSeconds: AgeSeconds(m),
 	}
-	for _, c := range copies {
-		o.Tiers = append(o.Tiers, c.Tier.String())
+	for _, tier := range tiers {
+		o.Tiers = append(o.Tiers, tier.String())
 	}
 	return o
+}
+
+// AgeSeconds is how old an object is now; nil for what has no age by itself.
+func AgeSeconds(m *storage.Meta) *float64 {
+	if m.Stored.ResponseTime.IsZero() {
+		return nil
+	}
+	age := (m.Stored.InitialAge + time.Since(m.Stored.ResponseTime)).Seconds()
+	return &age
 }
 
 func (n *Node) stat() *Stat {

@@ -26,6 +26,10 @@ type Inspection struct {
 	newest  map[storage.Key]Stored
 	// Changed is when the store's own row in the table was last written.
 	Changed time.Time
+	// Damage is what fails its checksum besides objects: footers, and stretches of
+	// regions without one. Of a directory that a process has open, it can also be
+	// what that one is writing.
+	Damage []string
 }
 
 // Stored is one object of an Inspection.
@@ -78,6 +82,12 @@ func inspect(dir string) (*Inspection, []RegionStat, error) {
 	i := &Inspection{
 		reader: logReader{file: file, geometry: g, salt: store.salt}, close: file.Close,
 		regions: t.regions, newest: make(map[storage.Key]Stored), Changed: store.changed,
+	}
+	i.reader.damaged = func(region uint32, from, to int64, last bool) {
+		if last && t.device != "" {
+			return // or it is what the device had on it before
+		}
+		i.Damage = append(i.Damage, fmt.Sprintf("region %d, offset %d: %d bytes without a record: %v", region, from, to-from, storage.ErrCorrupt))
 	}
 	stats, err := i.readRegions(store.floor)
 	if err != nil {
@@ -169,6 +179,9 @@ func (i *Inspection) readRegions(floor uint64) ([]RegionStat, error) {
 		entries, footed, err := i.reader.entries(id, row.firstSequence)
 		if err != nil {
 			return nil, fmt.Errorf("region %d: %w", id, err)
+		}
+		if !footed && row.state == regionSealed {
+			i.Damage = append(i.Damage, fmt.Sprintf("region %d: its footer: %v", id, storage.ErrCorrupt))
 		}
 		stats = append(stats, RegionStat{Region: int(id), State: row.state.String(), Turn: row.turn, Footer: footed, Records: len(entries)})
 		for _, e := range entries {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,6 +87,72 @@ func TestInspect(t *testing.T) {
 	if _, _, err := Inspect(t.TempDir()); err == nil {
 		t.Error("inspected an empty directory")
 	}
+}
+
+// TestInspectionSeesDamage flips one bit of everything that has a checksum, and nothing of
+// which goes unnoticed: a front that a scan passes over, too, and a footer.
+func TestInspectionSeesDamage(t *testing.T) {
+	o := Options{Dir: t.TempDir(), BudgetBytes: 4 << 20, AdmitAll: true}
+	s := mustOpen(t, o)
+	for i := range uint64(40) { // so that one region is sealed and one is open
+		mustPut(t, s, fmt.Sprint(i), i+1, 10_000)
+	}
+	mustClose(t, s)
+	path := filepath.Join(o.Dir, logFile)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	regionBytes := int(s.members[0].volume.geometry.regionBytes)
+	look := func(at int) (damage []string) {
+		b := bytes.Clone(whole)
+		if at >= 0 {
+			b[at] ^= 1
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		i, _, err := Inspect(o.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		damage = i.Damage
+		for object := range i.Objects() {
+			if err := i.WriteBody(object, io.Discard); err != nil {
+				damage = append(damage, err.Error())
+			}
+		}
+		return damage
+	}
+	if damage := look(-1); len(damage) > 0 {
+		t.Fatalf("there is no damage yet: %q", damage)
+	}
+	body := func(id uint64) int { return bytes.Index(whole, storagetest.Body(id, 10_000)) }
+	for name, at := range map[string]int{
+		"a footer's trailer":                  regionBytes - 20,
+		"a footer's entry":                    regionBytes - footerTrailerBytes - 10,
+		"a front in a sealed region":          body(3) - 10,
+		"a body in a sealed region":           body(3) + 10,
+		"a front in an open region":           body(38) - 10,
+		"the last front, in an open region":   body(40) - 10,
+		"the last body, in an open region":    body(40) + 10,
+		"the head of one, in an open region":  (body(38)-frontOfTests(t, 38))/unitBytes*unitBytes + 1,
+		"the key in the last of all the rest": (body(40)-frontOfTests(t, 40))/unitBytes*unitBytes + 9,
+	} {
+		if len(look(at)) == 0 {
+			t.Errorf("%s, at %d: not seen", name, at)
+		}
+	}
+}
+
+// frontOfTests is how long the front of the object is that mustPut makes with an id.
+func frontOfTests(t *testing.T, id uint64) int {
+	meta, err := storagetest.Meta(fmt.Sprint(id-1), id, 10_000).AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(frontBytes(kindObject, int64(len(meta)), 0, 10_000))
 }
 
 func TestUnknownFormatIsLeftAlone(t *testing.T) {

@@ -20,6 +20,9 @@ type logReader struct {
 	// what it should be: a kill cuts a write anywhere, and what a record whose
 	// body is not there replaces is better than it.
 	torn func()
+	// damaged, if set, is told by a scan of each stretch that has no record where
+	// there should be one; at last, that nothing is behind it.
+	damaged func(region uint32, from, to int64, last bool)
 }
 
 // footer reads the footer of a region. An error that wraps storage.ErrCorrupt says
@@ -60,7 +63,7 @@ func readFullAt(file io.ReaderAt, p []byte, off int64) error {
 // sequence below the first one, or below that of a record before it.
 func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, error) {
 	var entries []footerEntry
-	last := firstSequence
+	last, end := firstSequence, int64(0) // of the last record
 	w := window{file: l.file, base: int64(region) * l.geometry.regionBytes, bytes: l.geometry.regionBytes}
 	for off := int64(0); off+recordHeadBytes <= w.bytes; {
 		r, whole, err := l.record(&w, off)
@@ -79,7 +82,10 @@ func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, err
 			off = w.skip(off + unitBytes)
 			continue
 		}
-		last = r.sequence
+		if off > end && l.damaged != nil {
+			l.damaged(region, end, off, false)
+		}
+		last, end = r.sequence, off+whole
 		e := footerEntry{
 			key: r.key, sequence: r.sequence, unit: uint32(off / unitBytes), units: uint32(whole / unitBytes), kind: r.kind,
 		}
@@ -89,7 +95,28 @@ func (l logReader) scan(region uint32, firstSequence uint64) ([]footerEntry, err
 		entries = append(entries, e)
 		off += whole
 	}
-	return entries, nil
+	return entries, l.endOf(&w, region, end)
+}
+
+// endOf looks at what stands behind the last record that a scan has found: a head
+// whose front is not what its checksum says was cut by a kill, or is damaged.
+func (l logReader) endOf(w *window, region uint32, end int64) error {
+	if l.damaged == nil {
+		return nil
+	}
+	head, err := w.at(end, recordHeadBytes)
+	if err != nil || head == nil {
+		return err
+	}
+	_, whole, ok := recordSize(head, l.geometry.recordMax)
+	if !ok {
+		return nil
+	}
+	r, _, err := l.record(w, end)
+	if err == nil && r == nil {
+		l.damaged(region, end, end+whole, true)
+	}
+	return err
 }
 
 // record decodes the front of the record at an offset of the window; nil if
