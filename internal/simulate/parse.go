@@ -45,11 +45,11 @@ func parseLog(line []byte) (request, error) {
 	if !found {
 		return request{}, errLog
 	}
-	method, quoted := cutField(quoted)
-	target, _ := cutField(quoted)
+	method, target := cutField(quoted)
+	target = cutProtocol(target)
 	status, rest := cutField(rest)
 	size, _ := cutField(rest)
-	if len(target) == 0 || len(size) == 0 || len(status) != 3 {
+	if len(size) == 0 || len(status) != 3 {
 		return request{}, errLog
 	}
 	code, err := strconv.Atoi(string(status))
@@ -59,7 +59,7 @@ func parseLog(line []byte) (request, error) {
 	q := request{id: target, bytes: -1, part: true}
 	get, head := string(method) == "GET", string(method) == "HEAD"
 	switch {
-	case !get && !head, !forCache(code):
+	case !get && !head, !forCache(code), len(target) == 0: // what servers log of bytes that are no request, too
 		q.pass = true
 	case head, code == 304, string(size) == "-":
 	default:
@@ -85,6 +85,15 @@ func parseBytes(text []byte) (int64, error) {
 		return 0, fmt.Errorf("size %.32q is not a number of bytes up to %d", text, int64(objectBytesMax))
 	}
 	return n, nil
+}
+
+// cutProtocol gives what is before the last blank, if that is where the protocol begins:
+// a target with blanks in it is what some client has sent.
+func cutProtocol(target []byte) []byte {
+	if at := bytes.LastIndexAny(target, " \t"); at >= 0 && bytes.HasPrefix(target[at+1:], []byte("HTTP/")) {
+		target = target[:at]
+	}
+	return bytes.TrimRight(target, " \t")
 }
 
 // cutField gives the text up to the next blanks, and what is behind them.

@@ -2,10 +2,12 @@ package simulate
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
+
+// tierBytesMax is the largest tier: two of them have a sum.
+const tierBytesMax = 1 << 60
 
 // Size is how large a tier is: a number of bytes, or a share of the footprint.
 type Size struct {
@@ -39,7 +41,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(number, 64)
-		if err != nil || !(n >= 0 && n*u.bytes < math.MaxInt64) {
+		if err != nil || !(n >= 0 && n*u.bytes <= tierBytesMax) {
 			break
 		}
 		*s = Size{bytes: int64(n * u.bytes)}

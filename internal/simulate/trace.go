@@ -15,7 +15,8 @@ import (
 const (
 	lineBytesMax    = 64 << 10
 	requestsMax     = 1 << 28
-	problemsMax     = 10 // kept; all are counted
+	askedBytesMax   = 1 << 61 // by all requests together, so that no sum of what is written overflows
+	problemsMax     = 10      // kept; all are counted
 	windowBytesMax  = 128 << 20
 	linesPerContext = 1 << 14 // between two looks at the context
 )
@@ -66,6 +67,7 @@ type reader struct {
 	trace  *Trace
 	ids    map[string]uint32
 	latest []int64 // size of each object, as last seen
+	asked  int64   // bytes, by all requests
 }
 
 // Read reads a trace: lines of `time id size`, or an access log in the common or
@@ -137,6 +139,9 @@ func (r *reader) run(ctx context.Context) error {
 		if len(r.trace.ids) == requestsMax {
 			return fmt.Errorf("line %d: more than %d requests", n, requestsMax)
 		}
+		if r.asked > askedBytesMax {
+			return fmt.Errorf("line %d: the requests before it ask for more than %d bytes", n, int64(askedBytesMax))
+		}
 	}
 }
 
@@ -186,6 +191,7 @@ func (r *reader) take(line []byte) error {
 		r.trace.FootprintBytes += q.bytes
 	}
 	r.latest[id] = q.bytes
+	r.asked += q.bytes
 	r.trace.ids = append(r.trace.ids, id)
 	r.trace.sizes = append(r.trace.sizes, q.bytes)
 	return nil

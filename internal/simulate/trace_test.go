@@ -38,6 +38,17 @@ func TestRead(t *testing.T) {
 		{"an empty object takes a byte", "0 1 0\n", 1, 1, 1, 0, 0},
 		{"bad lines are counted", "0 1 10\nx 1 1\n0 2\n0 2 -1\n0 2 5 9\n0 3 1\n0 4 1\n0 5 1\n0 6 1\n", 5, 5, 14, 0, 4},
 		{"an access log", logLines, 5, 2, 2100, 3, 0},
+		{"a log of what scanners send", `1.2.3.4 - - [01/Mar/2026:10:00:03 +0000] "-" 408 - "-" "-"
+::1 - - [01/Mar/2026:10:00:03 +0000] "" 400 0 "-" "-"
+2001:db8::7 - - [01/Mar/2026:10:00:03 +0000] "\x16\x03\x01" 400 226 "-" "-"
+1.2.3.4 - - [01/Mar/2026:10:00:03 +0000] "GET" 200 226 "-" "-"
+1.2.3.4 - john doe [01/Mar/2026:10:00:03 +0000] "GET /a?q=\"x\" HTTP/2.0" 200 10 "-" "a \"b\""
+`, 1, 1, 10, 4, 0},
+		{"targets with blanks", `- - - [] "GET /a b HTTP/1.1" 200 10
+- - - [] "GET /a c HTTP/1.1" 200 10
+- - - [] "GET /a b HTTP/1.1" 200 10
+- - - [] "GET /a d" 200 10
+`, 4, 3, 30, 0, 0},
 		{"a first line that is no request", "hello\n0 1 10\n0 1 10\n", 2, 1, 10, 0, 1},
 		{"a line that is too long", "0 1 10\n0 " + strings.Repeat("x", 2*lineBytesMax) + " 1\n0 2 10\n", 2, 2, 20, 0, 1},
 	} {
@@ -84,6 +95,7 @@ func TestReadErrors(t *testing.T) {
 		{"nothing", "", "no requests"},
 		{"comments alone", "# a\n\n", "no requests"},
 		{"another kind of file", "#!/bin/sh\nset -e\necho hello world\n", "2 of 2 lines say no request, the first: line 2: "},
+		{"more bytes than can be added up", strings.Repeat("0 1 1125899906842624\n", 3000), "line 2049: the requests before it ask for more than"},
 		{"zstd that breaks off", string(zstdOf(strings.Repeat("0 1 10\n", 1000))[:20]), "unexpected EOF"},
 		{"gzip that is none", "\x1f\x8b\x08\x00", "EOF"},
 	} {
@@ -123,7 +135,7 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: %d, %v; want %d", text, s.of(1000), err, want)
 		}
 	}
-	for _, text := range []string{"", "-1", "lots", "101%", "-1%", "NaN", "NaN%", "1e40", "10 GiBs", "%"} {
+	for _, text := range []string{"", "-1", "lots", "101%", "-1%", "NaN", "NaN%", "1e40", "8000000TiB", "10 GiBs", "%"} {
 		var s Size
 		if err := s.UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken for a size", text)
