@@ -10,6 +10,9 @@ const (
 	regionsWanted = 16
 	regionsMin    = 6
 	regionsMax    = 1 << 20 // what a place has bits for
+	// shortShare is how much shorter than in a store made anew regions may be, and
+	// how small a part of the budget may be given up for that.
+	shortShare = 64
 	// chunkBytesMax is the longest stretch of a body in one record.
 	chunkBytesMax = 1 << 20
 	// bufferBytes is how much is gathered before it is written.
@@ -33,6 +36,17 @@ type geometry struct {
 	// checkpointBytesMax is how long a checkpoint may be, of which two have room
 	// beside the regions; 0: there are none.
 	checkpointBytesMax int64
+}
+
+// tooShort says whether a store that exists, with some of its regions in use, is better
+// made anew for a budget that has grown: so many short regions would make each change
+// of one slow, or not fill the budget, and what is lost is little of what will fit.
+func (g geometry) tooShort(budgetBytes int64, used int) bool {
+	fresh, err := geometryOf(budgetBytes, 0)
+	if err != nil || int64(used)*g.regionBytes > budgetBytes/shortShare {
+		return false
+	}
+	return g.regionBytes*shortShare < fresh.regionBytes || g.regions == regionsMax && g.regionBytes < fresh.regionBytes
 }
 
 // geometryOf cuts a budget in bytes up. regionBytes is that of a store that

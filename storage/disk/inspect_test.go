@@ -288,3 +288,25 @@ func TestBudgetChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestBudgetGrowsOutOfItsRegions: what was made for a test's budget does not stay cut
+// into regions of some KiB when it is given a disk, of which so many would not fill it.
+func TestBudgetGrowsOutOfItsRegions(t *testing.T) {
+	dir := t.TempDir()
+	for _, row := range []struct{ budget, regionBytes int64 }{
+		{1 << 20, 53_248}, {16 << 20, 53_248}, {1 << 30, regionBytesMax}, {1 << 40, regionBytesMax}, {64 << 20, 4_120_576},
+		{1 << 40, 4_120_576}, {100 << 40, regionBytesMax},
+	} {
+		s := mustOpen(t, Options{Dir: dir, BudgetBytes: row.budget, AdmitAll: true})
+		g := s.members[0].volume.geometry
+		mustPut(t, s, "a", 1, 10_000)
+		wantBody(t, s, "a", 1)
+		mustClose(t, s)
+		if g.regionBytes != row.regionBytes {
+			t.Errorf("budget %d: regions of %d bytes, want %d", row.budget, g.regionBytes, row.regionBytes)
+		}
+		if whole := int64(g.regions) * g.regionBytes; whole < row.budget/100*80 && whole < regionsMax*regionBytesMax/100*80 {
+			t.Errorf("budget %d: the regions have %d bytes", row.budget, whole)
+		}
+	}
+}

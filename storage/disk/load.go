@@ -115,11 +115,16 @@ func (v *volume) readTable() (rows map[uint32]regionRow, err error) {
 		why = "it was stored on a device, and none is given now"
 	case slices.ContainsFunc(keysOf(rows), func(id uint32) bool { return int(id) >= v.geometry.regions }):
 		why = "its budget has become smaller"
+	case v.geometry.tooShort(v.budget, len(rows)):
+		why = "its budget has become very much larger, and its regions are too short for that"
 	default:
 		v.salt = v.store.salt
 		return rows, v.table.setDevice(v.devicePath) // it may have another name by now
 	}
 	v.log.Warn("disk: everything stored is dropped", "dir", v.dir, "why", why)
+	if v.geometry, err = geometryOf(v.budget, 0); err != nil {
+		return nil, err
+	}
 	return nil, v.begin()
 }
 
