@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -175,7 +176,7 @@ func (a *Answer) resume(ctx context.Context, w io.Writer, off, n int64) (int64, 
 	if a.engine == nil {
 		return 0, storage.ErrCorrupt
 	}
-	again := a.engine.Serve(ctx, a.request)
+	again := a.engine.Serve(ctx, from(a.request, off, n))
 	defer again.Close()
 	again.engine = nil // once is enough
 	tag := a.Meta.ETag
@@ -183,6 +184,31 @@ func (a *Answer) resume(ctx context.Context, w io.Writer, off, n int64) (int64, 
 		return 0, storage.ErrCorrupt
 	}
 	return again.WriteRange(ctx, w, off, n)
+}
+
+// from is a request for what is left of a range. As a client words it, a range
+// counted from an end that is not known, or one of several, would be asked for past the store.
+func from(r *Request, off, n int64) *Request {
+	if len(r.Fields.Values("Range")) == 0 {
+		return r
+	}
+	rest := *r
+	rest.Fields = rangeFields{Fields: r.Fields, value: fmt.Sprintf("bytes=%d-%d", off, off+n-1)}
+	return &rest
+}
+
+// rangeFields are fields with another Range.
+type rangeFields struct {
+	rfc9111.Fields
+	value string
+}
+
+// Values implements rfc9111.Fields.
+func (f rangeFields) Values(name string) []string {
+	if name == "Range" {
+		return []string{f.value}
+	}
+	return f.Fields.Values(name)
 }
 
 // Streaming says that the body may pause: whoever writes it should flush.
