@@ -70,6 +70,9 @@ func Inspect(dir string) (*Inspection, []RegionStat, error) {
 
 func inspect(dir string) (*Inspection, []RegionStat, error) {
 	t, err := copyTable(filepath.Join(dir, tableFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, fmt.Errorf("no node has kept a cache here: name STATE/NODE/cache, or a dir of disks: %w", err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -64,7 +64,7 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 		return v, err
 	}
 	if v.table, err = openTable(o.fs, filepath.Join(o.dir, tableFile)); err != nil {
-		return v, err
+		return v, whatToDo(err)
 	}
 	if o.device != "" {
 		if v.device, err = openDevice(o.fs, o.device, o.budget); err != nil {
@@ -94,7 +94,7 @@ func openVolume(o volumeOptions) (v *volume, err error) {
 // readTable reads what is there already, or begins anew.
 func (v *volume) readTable() (rows map[uint32]regionRow, err error) {
 	if v.store, rows, err = v.table.load(); err != nil {
-		return nil, err
+		return nil, whatToDo(err)
 	}
 	if v.geometry, err = geometryOf(v.budget, v.store.regionBytes); err != nil && v.store.regionBytes > 0 {
 		v.geometry, err = geometryOf(v.budget, 0) // it is made anew, in smaller regions

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -133,6 +134,14 @@ func damageIsError(err *error) (done func()) {
 			*err = fmt.Errorf("the region table cannot be read: %v", damage)
 		}
 	}
+}
+
+// whatToDo adds to an error of a table that is damaged what to do about it.
+func whatToDo(err error) error {
+	if isFull(err) || errors.Is(err, ErrFormat) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO) {
+		return err
+	}
+	return fmt.Errorf("%s: %w: to begin with an empty cache, empty the directory and restart the node", tableFile, err)
 }
 
 func (t *table) update(do func(tx *bbolt.Tx) error) (err error) {

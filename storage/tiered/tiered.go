@@ -261,9 +261,11 @@ func (s *Store) forget(store storage.Store, k storage.Key) {
 }
 
 // failed logs an error of the store below that is dealt with by going without
-// it, at most one a second: a dead disk has one for every request.
+// it, at most one a second: a dead disk has one for every request. What failed its
+// checksum is a miss, and the store that dropped it has said so.
 func (s *Store) failed(operation string, k storage.Key, err error) {
-	if err == nil || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrTooLarge) {
+	if err == nil || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrTooLarge) ||
+		errors.Is(err, storage.ErrCorrupt) {
 		return
 	}
 	now, last := time.Now().Unix(), s.loggedAt.Load()
