@@ -523,6 +523,26 @@ func TestDeadDiskIsLoggedSparingly(t *testing.T) {
 	}
 }
 
+// What is no failure of the disk is not logged as one: an object that is not worth a write
+// to it when memory has no room either, and one that failed its checksum and was dropped.
+func TestWhatIsNoFailureIsNotLogged(t *testing.T) {
+	var log bytes.Buffer
+	below := &broken{Store: openDisk(t, disk.Options{}), create: storage.ErrFull}
+	s := New(memory.New(memory.Options{BudgetBytes: 1 << 20, ObjectBytesMax: 64 << 10}), below, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	w, err := s.Create(storage.KeyOf("a"), storagetest.Meta("a", 1, -1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, 1<<20)); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("write: %v", err)
+	}
+	_ = w.Close()
+	s.failed("promote", storage.KeyOf("a"), fmt.Errorf("block 1: %w", storage.ErrCorrupt))
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", log.String())
+	}
+}
+
 func TestMemoryHitAllocatesNothing(t *testing.T) {
 	s, _, _ := twoStores(t, Options{})
 	mustPut(t, s, "a", 1, 1000)

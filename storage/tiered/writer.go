@@ -49,7 +49,9 @@ func (w *writer) write(p []byte) error {
 	memoryErr, diskErr := writePart(memory, p), writePart(disk, p)
 	if memoryErr != nil && diskErr != nil {
 		w.broken = fmt.Errorf("%w: memory: %v; disk: %v", storage.ErrFull, memoryErr, diskErr)
-		w.store.failed("write", w.key, diskErr)
+		if disk != nil { // or it has only not been worth a write, and memory had no room
+			w.store.failed("write", w.key, diskErr)
+		}
 		return w.broken
 	}
 	w.length += int64(len(p))
