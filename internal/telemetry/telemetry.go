@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"sort"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,27 +69,33 @@ func New(node string, log *slog.Logger, access bool) *Telemetry {
 	return t
 }
 
-// Gauge publishes a number that is read when metrics are asked for. labels are
-// pairs of name and value.
+// Gauge publishes a number that is read when metrics are asked for; one whose name
+// ends in _total as the counter that it is. labels are pairs of name and value.
 func (t *Telemetry) Gauge(node, name, help string, read func() float64, labels ...string) {
 	constant := prometheus.Labels{"node": node}
 	for i := 0; i+1 < len(labels); i += 2 {
 		constant[labels[i]] = labels[i+1]
 	}
-	t.registry.MustRegister(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: constant}, read))
+	if strings.HasSuffix(name, "_total") {
+		t.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: constant}, read))
+		return
+	}
+	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: constant}, read))
 }
 
 // Store publishes what a store holds.
 func (t *Telemetry) Store(node string, tier storage.Tier, s storage.Store) {
-	for name, read := range map[string]func(storage.Stats) float64{
-		"weir_store_objects":         func(s storage.Stats) float64 { return float64(s.Objects) },
-		"weir_store_bytes":           func(s storage.Stats) float64 { return float64(s.Bytes) },
-		"weir_store_budget_bytes":    func(s storage.Stats) float64 { return float64(s.BudgetBytes) },
-		"weir_store_evictions_total": func(s storage.Stats) float64 { return float64(s.Evictions) },
-		"weir_store_corrupt_total":   func(s storage.Stats) float64 { return float64(s.Corrupt) },
+	for _, m := range []struct {
+		name, help string
+		read       func(storage.Stats) float64
+	}{
+		{"weir_store_objects", "Objects stored.", func(s storage.Stats) float64 { return float64(s.Objects) }},
+		{"weir_store_bytes", "Bytes that they take of the budget.", func(s storage.Stats) float64 { return float64(s.Bytes) }},
+		{"weir_store_budget_bytes", "The tier's budget.", func(s storage.Stats) float64 { return float64(s.BudgetBytes) }},
+		{"weir_store_evictions_total", "Objects that had to leave for others.", func(s storage.Stats) float64 { return float64(s.Evictions) }},
+		{"weir_store_corrupt_total", "Objects dropped because they failed a checksum.", func(s storage.Stats) float64 { return float64(s.Corrupt) }},
 	} {
-		t.Gauge(node, name, "See docs/operating.md.", func() float64 { return read(s.Stats()) }, "tier", tier.String())
+		t.Gauge(node, m.name, m.help, func() float64 { return m.read(s.Stats()) }, "tier", tier.String())
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"weir/storage"
+	"weir/storage/memory"
 )
 
 // Every check is named, and one that fails makes the node unwell.
@@ -47,6 +50,25 @@ func TestReadyz(t *testing.T) {
 	behind = errors.New("catching up")
 	if well, ready := ask("/healthz"), ask("/readyz"); !strings.Contains(well.Body.String(), "catching up") || ready.Code != 503 || !strings.Contains(ready.Body.String(), "catching up") {
 		t.Errorf("behind: /healthz %s, /readyz %d %s", well.Body, ready.Code, ready.Body)
+	}
+}
+
+// What a store counts up is a counter, what it has a gauge, and each says what it is.
+func TestStoreMetrics(t *testing.T) {
+	n := New("n", slog.New(slog.DiscardHandler), true)
+	store := memory.New(memory.Options{BudgetBytes: 1 << 20})
+	defer store.Close()
+	n.Store("n", storage.TierMemory, store)
+	w := httptest.NewRecorder()
+	n.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, line := range []string{
+		"# TYPE weir_store_evictions_total counter", "# TYPE weir_store_corrupt_total counter", "# TYPE weir_store_bytes gauge",
+		"# HELP weir_store_corrupt_total Objects dropped because they failed a checksum.",
+		`weir_store_budget_bytes{node="n",tier="memory"} 1.048576e+06`,
+	} {
+		if !strings.Contains(w.Body.String(), line+"\n") {
+			t.Errorf("no line %q", line)
+		}
 	}
 }
 
