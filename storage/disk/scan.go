@@ -8,7 +8,14 @@ import (
 	"weir/storage"
 )
 
-const scanWindowBytes = 1 << 20
+const (
+	scanWindowBytes = 1 << 20
+	// wastedRegionsMax bounds, in lengths of a region, what a scan reads of long fronts
+	// that prove to be none. A body that is full of what looks like the heads of such,
+	// behind damage, could keep a start busy for an hour: beyond the bound only fronts
+	// up to frontGuessBytes are looked at.
+	wastedRegionsMax = 32
+)
 
 // logReader reads a log that belongs to a table: what start-up, the reclaiming
 // of a region and a look from outside have in common.
@@ -127,7 +134,7 @@ func (l logReader) record(w *window, off int64) (r *record, whole int64, err err
 		return nil, 0, err
 	}
 	front, whole, ok := recordSize(head, l.geometry.recordMax)
-	if !ok || off+whole > l.geometry.regionBytes {
+	if !ok || off+whole > l.geometry.regionBytes || front > frontGuessBytes && w.wasted > wastedRegionsMax*l.geometry.regionBytes {
 		return nil, 0, nil
 	}
 	b, err := w.at(off, front)
@@ -136,6 +143,7 @@ func (l logReader) record(w *window, off int64) (r *record, whole int64, err err
 	}
 	r, err = decodeFront(b, l.salt, l.geometry.recordMax)
 	if errors.Is(err, storage.ErrCorrupt) {
+		w.wasted += front
 		return nil, 0, nil
 	}
 	return r, whole, err
@@ -166,6 +174,8 @@ type window struct {
 	bytes int64 // of the region, or how much of it the file has, once its end has been met
 	off   int64 // where buffer begins
 	data  []byte
+	// wasted is how long the fronts were that were read and proved to be none.
+	wasted int64
 }
 
 // at gives n bytes from an offset on; nil beyond the end. They are good until

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,35 @@ func TestScanEndsWithTheFile(t *testing.T) {
 				t.Errorf("%d reads of a file of %d bytes: at most %d were to be expected", file.reads, size, readsMax)
 			}
 		})
+	}
+}
+
+// TestScanOfAHostileBody: a body can be full of what looks like the heads of records as long
+// as a region, but for a checksum that it cannot know. Behind damage a scan looks at it.
+func TestScanOfAHostileBody(t *testing.T) {
+	g, err := geometryOf(64<<20, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := &record{kind: kindObject, key: storage.KeyOf("a"), sequence: 7, body: []byte("body"), length: 4}
+	first.sums = sumsOf(first.body)
+	hostile := (&record{kind: kindHead, key: storage.KeyOf("b"), sequence: 8}).append(nil, 2)
+	region := append(first.append(nil, 1), bytes.Repeat(hostile, int(g.regionBytes/2)/len(hostile))...)
+	for at := 0; at+recordHeadBytes <= len(region)-len(hostile); at += len(hostile) {
+		if head := region[len(region)-len(hostile)-at:]; string(head[:4]) == recordMagic && at < len(region)-1024 {
+			binary.LittleEndian.PutUint32(head[44:], uint32((g.regionBytes/2-4096)/partBytes))
+		}
+	}
+	second := &record{kind: kindObject, key: storage.KeyOf("c"), sequence: 9, body: []byte("more"), length: 4}
+	second.sums = sumsOf(second.body)
+	region = append(region, second.append(nil, 1)...)
+	file := &countedReads{ReaderAt: bytes.NewReader(append(region, make([]byte, int(g.regionBytes)-len(region))...))}
+	entries, err := logReader{file: file, geometry: g, salt: 1}.scan(0, 1)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("%d records, %v; want the one before and the one behind", len(entries), err)
+	}
+	if readsMax := 200; file.reads > readsMax {
+		t.Errorf("%d reads of one region, at most %d were to be expected", file.reads, readsMax)
 	}
 }
 
