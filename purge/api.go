@@ -35,6 +35,10 @@ type APIOptions struct {
 	// accepted, ErrUnconfirmed when that is not known, ErrRepeated with the
 	// version of the first record of the same Key.
 	Append func(context.Context, Record) (version uint64, err error)
+	// Renew gives the log another identity than old, for one that has given out a
+	// version a second time, and answers the identity that it has then. Default:
+	// logs are taken never to do that.
+	Renew func(ctx context.Context, old string) (epoch string, err error)
 	// History is the log to read. Default: there is no GET /v1/purges, and
 	// nobody notices an idempotency key that is used for two purges.
 	History History
@@ -356,9 +360,13 @@ func (a *API) accept(c *call, request *Request) error {
 func (a *API) append(c *call, r Record, given time.Time) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), a.AppendTimeout)
 	defer cancel()
+	epoch, most := a.Nodes.Most()
 	version, err := a.Append(ctx, r)
 	if errors.Is(err, ErrRepeated) {
 		return a.repeat(ctx, c, version)
+	}
+	if err == nil && version <= most && a.Renew != nil {
+		err = a.renew(ctx, epoch, version, most)
 	}
 	if err != nil {
 		return err
@@ -366,6 +374,21 @@ func (a *API) append(c *call, r Record, given time.Time) error {
 	c.record.Version = version
 	a.counts.accepted.Add(1)
 	a.Nodes.Accepted(version, given)
+	return nil
+}
+
+// renew is for a log that has given out a version although a node had announced
+// it, or a later one, before it was asked: it has lost what it had accepted.
+// Nodes would take the purge for one that they have applied, and so would the
+// receipts. Under another identity they drop what they store, and read it anew.
+func (a *API) renew(ctx context.Context, epoch string, version, most uint64) error {
+	a.Log.Error("purge log has lost purges that nodes have applied: it begins anew, and nodes drop what they store",
+		"version", version, "applied", most)
+	renewed, err := a.Renew(ctx, epoch)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+	}
+	a.Nodes.Begin(renewed)
 	return nil
 }
 

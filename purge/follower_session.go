@@ -95,6 +95,7 @@ func (f *Follower) prove(state LogState, asked time.Time) {
 func (f *Follower) reconcile(ctx context.Context, state LogState) error {
 	applied := f.Index.Applied()
 	if state.Epoch != f.epoch() || state.Last < applied {
+		f.announce() // so that control hears of what the log has lost, if it has
 		if err := f.reset(state); err != nil {
 			return err
 		}

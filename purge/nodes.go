@@ -28,7 +28,7 @@ type Nodes struct {
 	NodesOptions
 	ignored atomic.Uint64
 
-	// mu guards what follows.
+	// mu guards what follows, and Epoch.
 	mu    sync.Mutex
 	nodes []nodeState // in the order of Names
 	// slots is a ring: the times of version v are in slots[v % VersionsMax],
@@ -123,6 +123,28 @@ func (n *Nodes) Accepted(version uint64, at time.Time) {
 	if s := n.slot(version); s != nil {
 		s.accepted = at
 	}
+}
+
+// Most is the most that any node ever announced of the log, and the log's identity.
+func (n *Nodes) Most() (epoch string, version uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.nodes {
+		version = max(version, n.nodes[i].most)
+	}
+	return n.Epoch, version
+}
+
+// Begin forgets what nodes have announced: from now on it is the log that epoch
+// names. Whoever waits goes on waiting.
+func (n *Nodes) Begin(epoch string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.Epoch = epoch
+	for i := range n.nodes {
+		n.nodes[i].applied, n.nodes[i].most = 0, 0
+	}
+	clear(n.slots)
 }
 
 // Observe takes an announcement. Those of unknown nodes are counted only.

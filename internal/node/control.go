@@ -88,6 +88,9 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	if k.snapshots, err = openSnapshots(c, log, k.log); err != nil {
 		return err
 	}
+	if state, err = k.complete(making, log, state); err != nil {
+		return err
+	}
 	k.nodes = purge.NewNodes(purge.NodesOptions{Names: storingNodes(c), Epoch: state.Epoch})
 	explains, err := k.explains(c)
 	if err != nil {
@@ -103,6 +106,10 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	}
 	options.Append, options.History, options.Nodes, options.Explain, options.Cache, options.Log =
 		log.Append, log, k.nodes, explains, caches, k.log
+	options.Renew = func(ctx context.Context, old string) (string, error) {
+		state, err := log.Renew(ctx, old)
+		return state.Epoch, err
+	}
 	if k.api, err = purge.NewAPI(options); err != nil {
 		return err
 	}
@@ -114,6 +121,18 @@ func (k *Control) openLog(ctx context.Context, c *config.Config) error {
 	mux.Handle("/", k.telemetry.Handler())
 	k.handler = mux
 	return nil
+}
+
+// complete gives the log another identity if it has lost purges that control's own
+// journal has: see natslog.Log.Renew.
+func (k *Control) complete(ctx context.Context, log *natslog.Log, state purge.LogState) (purge.LogState, error) {
+	epoch, applied, err := k.snapshots.journal.State()
+	if err != nil || epoch != state.Epoch || applied <= state.Last {
+		return state, err
+	}
+	k.log.Error("purge log has lost purges that were accepted: it begins anew, and nodes drop what they store",
+		"last", state.Last, "accepted", applied)
+	return log.Renew(ctx, state.Epoch)
 }
 
 // explains makes the part of the API that asks the nodes what they know of a URL.

@@ -159,6 +159,14 @@ func (l *Log) Replace(epoch string) {
 	l.wake()
 }
 
+// Rename gives the log another epoch, with all that it has.
+func (l *Log) Rename(epoch string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch = epoch
+	l.wake()
+}
+
 // Link is one follower's way to the log, a purge.Source.
 type Link struct {
 	log   *Log

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -133,6 +134,29 @@ func (l *Log) limit(ctx context.Context) error {
 		return fmt.Errorf("set limits of purge log: %w", err)
 	}
 	return nil
+}
+
+// Renew gives a log that has lost versions which it had given out, such as one that
+// was put back from a copy or was cut off where its disk is damaged, another
+// identity: it would give the same versions out once more, and a node that has
+// applied them would take new purges for old ones. A log whose identity is not
+// old any more is left as it is. It answers the state of the log that there is now.
+func (l *Log) Renew(ctx context.Context, old string) (purge.LogState, error) {
+	state, err := l.State(ctx)
+	if err != nil || state.Epoch != old {
+		return state, err
+	}
+	s, err := l.js.Stream(ctx, StreamName)
+	if err != nil {
+		return state, fmt.Errorf("renew purge log: %w", err)
+	}
+	c := s.CachedInfo().Config
+	c.Metadata = maps.Clone(c.Metadata)
+	c.Metadata[metadataEpoch] = rand.Text()
+	if _, err := l.js.UpdateStream(ctx, c); err != nil {
+		return state, fmt.Errorf("renew purge log: %w", err)
+	}
+	return l.State(ctx)
 }
 
 // patiently reads something of the log, and again where nobody answers, or the

@@ -446,3 +446,25 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// A log that is renewed has another identity and the same purges; of two controls
+// that find out at once, one renews it.
+func TestRenew(t *testing.T) { onEachBroker(t, testRenew) }
+
+func testRenew(t *testing.T, url string) {
+	l, before := createLog(t, connect(t, url, "control"), natslog.Options{})
+	appendAll(t, l, "/a", "/b")
+	after, err := l.Renew(t.Context(), before.Epoch)
+	if err != nil || after.Epoch == before.Epoch || after.First != 1 || after.Last != 2 {
+		t.Fatalf("renewed: %+v, %v; was %+v", after, err, before)
+	}
+	if again, err := l.Renew(t.Context(), before.Epoch); err != nil || again != after {
+		t.Errorf("renewed by another: %+v, %v, want %+v", again, err, after)
+	}
+	if v := appendAll(t, l, "/c"); v != 3 {
+		t.Errorf("the next version is %d, want 3", v)
+	}
+	if _, state := createLog(t, connect(t, url, "control"), natslog.Options{}); state.Epoch != after.Epoch {
+		t.Errorf("a control that starts finds %q, want %q", state.Epoch, after.Epoch)
+	}
+}
