@@ -108,6 +108,7 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 		s.whole.raise(purged)
 	case ScopeTag:
 		s.newestTag = max(s.newestTag, r.Version)
+		s.raise(otherTags(seed), purged)
 		for _, tag := range r.Targets {
 			s.raise(entryKey(ScopeTag, 0, maphash.String(seed, tag)), purged)
 		}
@@ -128,6 +129,12 @@ func (s *siteIndex) apply(seed maphash.Seed, r *Record, lengthsMax int) {
 			s.all.raise(purged)
 		}
 	}
+}
+
+// otherTags is the entry of what has more tags than are kept: each purge of a tag
+// may be one of these.
+func otherTags(seed maphash.Seed) uint64 {
+	return entryKey(ScopeTag, 0, maphash.String(seed, rfc9111.OtherTags))
 }
 
 // applyURL covers the target as it is, and the target of the key under which

@@ -279,7 +279,7 @@ func (s *siteIndex) newest(seed maphash.Seed, r *Record, target string) bool {
 	in := func(k uint64) bool { return s.entries[k].of(r.Mode) == r.Version }
 	switch r.Scope {
 	case ScopeTag:
-		return in(entryKey(ScopeTag, 0, maphash.String(seed, target)))
+		return in(entryKey(ScopeTag, 0, maphash.String(seed, target))) || in(otherTags(seed))
 	case ScopeHost:
 		return in(entryKey(ScopeHost, maphash.String(seed, target), 0))
 	}

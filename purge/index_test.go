@@ -295,7 +295,7 @@ func naiveMatch(scope purge.Scope, t, host, target string, tags []string) bool {
 	case purge.ScopeHost:
 		return t == host
 	default:
-		return slices.Contains(tags, t)
+		return slices.Contains(tags, t) || slices.Contains(tags, rfc9111.OtherTags)
 	}
 }
 
@@ -317,8 +317,8 @@ func (d draw) target() string {
 }
 
 func (d draw) tags() []string {
-	all := []string{"red", "green", "blue"}
-	return all[d.IntN(3):][:d.IntN(2)]
+	all := []string{"red", "green", "blue", rfc9111.OtherTags}
+	return all[d.IntN(4):][:d.IntN(2)]
 }
 
 func (d draw) record(version uint64) purge.Record {

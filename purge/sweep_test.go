@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weir/cache/rfc9111"
 	"weir/purge"
 	"weir/purge/memlog"
 )
@@ -407,4 +408,52 @@ func TestSweeperSweepsWhenItIsWorthWhile(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A soft purge of a tag, that covers what has more tags than are kept, stays in the
+// journal although nothing that is stored has the tag itself.
+func TestSweepKeepsSoftPurgesOfOtherTags(t *testing.T) {
+	n := newNode(t, "n", memlog.New("e"), nil)
+	var err error
+	if n.journal, err = purge.OpenJournal(n.path, purge.JournalOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer n.journal.Close()
+	if err := n.journal.Reset("e"); err != nil {
+		t.Fatal(err)
+	}
+	n.index = purge.NewIndex(purge.IndexOptions{})
+	n.index.Reset("e")
+	s, err := purge.NewSweeper(purge.SweeperOptions{Index: n.index, Journal: n.journal, TargetsMin: 1, Sweep: func(context.Context, func() bool) (purge.Swept, error) {
+		n.index.Retain("docs", "h", "/page", []string{rfc9111.OtherTags}, 0)
+		return purge.Swept{Epoch: "e", Version: 3, Noted: 3}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := []purge.Record{
+		rec(1, purge.ScopeTag, purge.ModeSoft, "red"), rec(2, purge.ScopeTag, purge.ModeSoft, "blue"), rec(3, purge.ScopeURL, purge.ModeSoft, "/else"),
+		rec(4, purge.ScopeURL, purge.ModeSoft, "/newer than what is forgotten"),
+	}
+	if err := n.journal.Append(records); err != nil {
+		t.Fatal(err)
+	}
+	n.index.Apply(records)
+	if err := s.Pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again := purge.NewIndex(purge.IndexOptions{})
+	var left []uint64
+	for _, r := range journaled(t, n.journal) {
+		left = append(left, r.Version)
+		again.Apply([]purge.Record{r})
+	}
+	if fmt.Sprint(left) != "[2 4]" {
+		t.Errorf("the journal has %d, want the second and what has not been forgotten", left)
+	}
+	for name, x := range map[string]*purge.Index{"swept": n.index, "read from the journal": again} {
+		if _, soft := x.Covering("docs", "h", "/page", []string{rfc9111.OtherTags}); soft != 2 {
+			t.Errorf("%s: soft purge %d covers the page, want 2", name, soft)
+		}
+	}
 }

@@ -21,7 +21,7 @@ func TestTags(t *testing.T) {
 		{"both, several lines, once each", []string{"Cache-Tag", "b,c", "Surrogate-Key", "a b", "Surrogate-Key", "a"}, []string{"a", "b", "c"}},
 		{"case matters", []string{"Cache-Tag", "a,A"}, []string{"a", "A"}},
 		{"longest", []string{"Cache-Tag", long}, []string{long}},
-		{"too long", []string{"Cache-Tag", long + "x, a"}, []string{"a"}},
+		{"too long", []string{"Cache-Tag", long + "x, a"}, []string{"a", OtherTags}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -37,15 +37,19 @@ func TestTagsAreBounded(t *testing.T) {
 	for i := range tagsMax + 1 {
 		fmt.Fprintf(&many, "%d ", i)
 	}
-	if got := Tags(header("Surrogate-Key", many.String())); len(got) != tagsMax {
-		t.Errorf("got %d tags, want %d", len(got), tagsMax)
+	if got := Tags(header("Surrogate-Key", many.String())); len(got) != tagsMax+1 || got[tagsMax] != OtherTags {
+		t.Errorf("got %d tags, want %d and OtherTags", len(got), tagsMax)
+	}
+	most, _, _ := strings.Cut(many.String(), fmt.Sprint(" ", tagsMax))
+	if got := Tags(header("Surrogate-Key", most+" 7")); len(got) != tagsMax || got[tagsMax-1] == OtherTags {
+		t.Errorf("got %d tags, want %d without OtherTags", len(got), tagsMax)
 	}
 	var large strings.Builder
 	for i := range 100 {
 		fmt.Fprintf(&large, "%04d%s,", i, strings.Repeat("x", 1020))
 	}
-	if got := Tags(header("Cache-Tag", large.String())); len(got) != 16 {
-		t.Errorf("got %d tags of 1 KiB, want 16", len(got))
+	if got := Tags(header("Cache-Tag", large.String())); len(got) != 17 || got[16] != OtherTags {
+		t.Errorf("got %d tags of 1 KiB, want 16 and OtherTags", len(got))
 	}
 }
 
@@ -60,7 +64,7 @@ func FuzzTags(f *testing.F) {
 			}
 			total += len(tag)
 		}
-		if len(got) > tagsMax || total > tagsBytesMax {
+		if len(got) > tagsMax+1 || total > tagsBytesMax+len(OtherTags) {
 			t.Fatalf("%d tags, %d bytes", len(got), total)
 		}
 	})
