@@ -23,6 +23,8 @@ var errNoHabit = fmt.Errorf("%w: there are %sSITE/purge, %sSITE/purge/TAG, %sSIT
 //	POST /client/v4/zones/SITE/purge_cache
 //	{"files":["https://www.example.com/a"]}    {"success":true,"errors":[],"messages":[],"result":{"id":"17"}}
 //
+// It was DELETE once, and there are clients that send it still.
+//
 // The id is the version. The body has one of files (URLs, or objects with url),
 // tags, hosts, prefixes (with or without a scheme), and purge_everything, which
 // is true and means the site. The token is a bearer token, or in X-Auth-Key.
@@ -32,7 +34,7 @@ func (a *API) cloudflare(c *call) {
 		c.reply(status, cloudflareAnswer{Errors: []cloudflareError{{cloudflareCode(status), a.Error}}, Messages: []string{}})
 	}
 	token := cmp.Or(bearer(c.request), c.request.Header.Get("X-Auth-Key"))
-	if !a.allowedToken(c, token, http.MethodPost) {
+	if !a.allowedToken(c, token, http.MethodPost, http.MethodDelete) {
 		return
 	}
 	request, err := c.readCloudflare()

@@ -126,6 +126,19 @@ func TestCloudflareHabits(t *testing.T) {
 	}
 }
 
+// Plugins of WordPress send the call as it was once.
+func TestCloudflareDelete(t *testing.T) {
+	c := holders(t, purge.RateOptions{})
+	w := c.as("DELETE", "/client/v4/zones/docs/purge_cache", `{"files":["https://a.example/a"]}`, "X-Auth-Key: docs-secret")
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"success":true`) || c.last(t) != "1 docs url hard [//a.example/a]" {
+		t.Errorf("%d %s; the log has %s", w.Code, w.Body, c.last(t))
+	}
+	w = c.as("PUT", "/client/v4/zones/docs/purge_cache", `{"purge_everything":true}`, "X-Auth-Key: docs-secret")
+	if w.Code != 405 || w.Header().Get("Allow") != "POST, DELETE" {
+		t.Errorf("PUT: %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	}
+}
+
 func FuzzCloudflareBody(f *testing.F) {
 	for _, body := range []string{`{"files":["/a",{"url":"/b"}]}`, `{"prefixes":["a.example/b"]}`, `{"purge_everything":true}`, `{"tags":["a"],"hosts":[]}`} {
 		f.Add([]byte(body))
