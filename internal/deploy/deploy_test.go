@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -549,4 +550,26 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	startProgress(Options{Progress: &out, Terminal: true}, 0, 0).stop()
+}
+
+// An empty file leaves nothing on its connection that the server would take for
+// another request, and answer.
+func TestEmptyFile(t *testing.T) {
+	w := newWorld(t, labStore(t), "")
+	var said bytes.Buffer
+	log.SetOutput(&said) // where package net/http says so
+	defer log.SetOutput(os.Stderr)
+	files := map[string]string{"index.html": "home"}
+	for i := range 5 {
+		files[fmt.Sprint(i, ".txt")] = fmt.Sprint(i)
+	}
+	files["empty.txt"] = ""
+	w.mustDeploy(site(t, files), func(o *Options) { o.Parallel = 1 })
+	w.mustDeploy(site(t, map[string]string{"index.html": "HOME", "empty.txt": ""}))
+	if said.Len() > 0 {
+		t.Errorf("logged %q", &said)
+	}
+	if got := w.nodes[0].get(t, "/empty.txt"); got.status != 200 || got.body != "" {
+		t.Errorf("the empty file is %+v", got)
+	}
 }
