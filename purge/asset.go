@@ -203,6 +203,20 @@ func (a *Assets) Fingerprinted(target string) bool {
 	return from > 0 && isBeyondDoubt(name[from:to])
 }
 
+// PerhapsFingerprinted says whether a target's name has what a bundler may have
+// written as a fingerprint: 8 characters or more that are no year and what follows
+// it. It is true of every name that Fingerprinted is true of, and of those that look
+// like a word and a number or like a number, as a few in a hundred do.
+func (a *Assets) PerhapsFingerprinted(target string) bool {
+	path, _, _ := strings.Cut(target, "?")
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	from, to := a.fingerprint(name)
+	part := name[from:to]
+	_, _, digits := kinds(part)
+	date := digits == len(part) && (strings.HasPrefix(part, "19") || strings.HasPrefix(part, "20"))
+	return from > 0 && len(part) >= codedBytes && !date
+}
+
 func isBeyondDoubt(part string) bool {
 	lower, upper, digits := kinds(part)
 	// A word, and then its number, is no more than a name.

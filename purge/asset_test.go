@@ -237,9 +237,20 @@ func TestFingerprinted(t *testing.T) {
 		if got := a.Fingerprinted(target); got != want {
 			t.Errorf("%s: %v", target, got)
 		}
+		if want && !a.PerhapsFingerprinted(target) {
+			t.Errorf("%s: beyond doubt, and not perhaps", target)
+		}
+	}
+	for target, want := range map[string]bool{
+		"/app-a1171559.js": true, "/app-41171559.js": true, "/face-deadbeef.png": true, "/app.abc12345.min.css?x": true, "/my-component2.js": true,
+		"/js/app.3f9a.js": false, "/report-20240131.pdf": false, "/photo-19991231235959.jpg": false, "/a-facade.js": false, "/0123abcd.js": false, "": false,
+	} {
+		if got := a.PerhapsFingerprinted(target); got != want {
+			t.Errorf("perhaps %s: %v", target, got)
+		}
 	}
 	none := purge.Assets{}
-	if none.Fingerprinted("/index.3f9a21bc.js") {
+	if none.PerhapsFingerprinted("/index.3f9a21bc.js") || none.Fingerprinted("/index.3f9a21bc.js") {
 		t.Error("a site without fingerprints has one")
 	}
 }

@@ -552,6 +552,34 @@ func TestProgress(t *testing.T) {
 	startProgress(Options{Progress: &out, Terminal: true}, 0, 0).stop()
 }
 
+// Of fingerprints in hexadecimal digits, a few in a hundred look like a word and a
+// number, or like a number. What has one is no asset for browsers to keep, and
+// stays for the pages that name it nevertheless.
+func TestFingerprintsThatLookLikeWordsAreKept(t *testing.T) {
+	w := newWorld(t, labStore(t), "")
+	kept := []string{"app-a1171559.js", "app.abc12345.css", "app-41171559.js", "img/x-deadbeef.png", "x.decade12.woff2", "app-deadbeef.min.js"}
+	gone := []string{"app.js", "photo-20240131.jpg", "report-a1171559.pdf", "vendor/app-b1171559.js", "my-page.css", "x-a117155.js"}
+	files := map[string]string{"index.html": "old"}
+	for _, name := range slices.Concat(kept, gone) {
+		files[name] = name
+	}
+	mutable := func(o *Options) { o.Mutable = []string{"/vendor/*"} }
+	w.mustDeploy(site(t, files), mutable)
+	for number := 2; number <= 3; number++ {
+		w.mustDeploy(site(t, map[string]string{"index.html": fmt.Sprint("page ", number)}), mutable)
+		for _, name := range kept {
+			if got := ask(t, w.origin(nil), "/"+name); got.status != 200 || got.body != name {
+				t.Errorf("release %d: %s: %d %q", number, name, got.status, got.body)
+			}
+		}
+		for _, name := range gone {
+			if got := ask(t, w.origin(nil), "/"+name); got.status != 404 {
+				t.Errorf("release %d: %s: %d, want 404", number, name, got.status)
+			}
+		}
+	}
+}
+
 // An empty file leaves nothing on its connection that the server would take for
 // another request, and answer.
 func TestEmptyFile(t *testing.T) {

@@ -216,6 +216,26 @@ func (d *deployer) targetOf(ctx context.Context, from, m *release.Manifest, ref 
 	return t, nil
 }
 
+// mayBeNamed says whether pages that clients still have may need the file: an asset,
+// or what they load whose name looks like one's. That browsers keep a file for good
+// needs certainty; that it is there for a while longer does not.
+func (d *deployer) mayBeNamed(e *release.Entry) bool {
+	if e.Kind != release.KindFile {
+		return e.Kind == release.KindAsset
+	}
+	media, _, _ := strings.Cut(e.Type, ";")
+	kind, _, _ := strings.Cut(media, "/")
+	switch {
+	case matches(d.Mutable, e.Key):
+		return false
+	case kind == "font" || kind == "image" || kind == "audio" || kind == "video":
+	case media == "text/css" || media == "text/javascript" || media == "application/json" || media == "application/wasm":
+	default:
+		return false
+	}
+	return d.Assets.PerhapsFingerprinted("/" + e.Key)
+}
+
 // keepAssets adds to m the assets of earlier releases, the newest first, whose
 // paths m does not have itself: clients may still have pages that name them.
 func (d *deployer) keepAssets(ctx context.Context, m *release.Manifest, earlier []release.Ref, current *release.Manifest) error {
@@ -232,7 +252,7 @@ func (d *deployer) keepAssets(ctx context.Context, m *release.Manifest, earlier 
 			}
 		}
 		for _, e := range old.Entries {
-			if e.Kind != release.KindAsset || e.Kept || have[e.Key] {
+			if e.Kept || have[e.Key] || !d.mayBeNamed(&e) {
 				continue
 			}
 			have[e.Key] = true
