@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,5 +69,30 @@ func TestLogPutBackFromACopy(t *testing.T) {
 	}
 	if again := run(1); again != second {
 		t.Errorf("the log is %q after a restart, and was %q", again, second)
+	}
+}
+
+// A journal that cannot be opened for want of room is good, and no reason to drop what
+// is stored.
+func TestWhatIsDamageOfAJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "purges.db")
+	for _, err := range []error{
+		purge.ErrJournalHeld, syscall.EROFS, &os.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES},
+	} {
+		if isDamage(errors.Join(fmt.Errorf("open purge journal %s: %w", path, err), nil)) {
+			t.Errorf("%v counts as damage", err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("no journal"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := purge.OpenJournal(path, purge.JournalOptions{}); !isDamage(err) {
+		t.Errorf("%v does not count as damage", err)
+	}
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := purge.OpenJournal(path, purge.JournalOptions{}); !isDamage(err) {
+		t.Errorf("%v does not count as damage", err)
 	}
 }

@@ -11,10 +11,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -201,6 +203,21 @@ func orNone[S interface {
 	return s
 }
 
+// isDamage says whether an error of a journal is its own: not that another process has
+// it, nor that the machine has no room or no right for it, which passes and leaves
+// the journal good.
+func isDamage(err error) bool {
+	for _, passing := range []error{
+		purge.ErrJournalHeld, fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, passing) {
+			return false
+		}
+	}
+	return true
+}
+
 // setAside moves a damaged journal away, in place of one that was before.
 func setAside(path string) error {
 	return errors.Join(os.RemoveAll(path+damagedSuffix), os.Rename(path, path+damagedSuffix))
@@ -220,7 +237,7 @@ func (t *tier) openPurges(ctx context.Context, c *config.Config, folder string, 
 	}
 	path := filepath.Join(folder, journalFile)
 	err = t.follow(path, source, keys, c.Limits, env.Log)
-	if err == nil || errors.Is(err, purge.ErrJournalHeld) {
+	if err == nil || !isDamage(err) {
 		return err
 	}
 	// A new journal makes the follower drop what is stored, since nobody knows

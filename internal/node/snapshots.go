@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,7 +33,7 @@ func openSnapshots(c *config.Config, source purge.Source, log *slog.Logger) (*sn
 	path := filepath.Join(folder, journalFile)
 	s := &snapshots{}
 	err := s.open(path, c.Control.Name, source, log)
-	if err == nil || errors.Is(err, purge.ErrJournalHeld) {
+	if err == nil || !isDamage(err) {
 		return s, err
 	}
 	log.Error("journal for snapshots is damaged and begun anew", "error", err, "moved_to", path+damagedSuffix)
