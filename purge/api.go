@@ -326,6 +326,9 @@ func (c *call) readBody() ([]byte, error) {
 // accept checks a purge, whether the token may ask for it, and gives it to the
 // log. c.record is then what was accepted, now or under the same key before.
 func (a *API) accept(c *call, request *Request) error {
+	if request.Site == "" && request.Scope != ScopeAll && len(a.Sites) == 1 {
+		request.Site = a.Sites[0] // no other can be meant
+	}
 	var stranger bool // to the token; what it may not purge need not even exist
 	r, err := request.record(func(site string) bool {
 		stranger = !c.holder.maySite(site)

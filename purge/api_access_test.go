@@ -73,6 +73,7 @@ func TestAPIAccess(t *testing.T) {
 		says              string
 	}{
 		{"the first token may everything", secret, `{"scope":"all"}`, 202, `"version":1`},
+		{"of two sites one has to be named", secret, `{"scope":"url","targets":["/a"]}`, 400, `"site: missing`},
 		{"its own site", "docs-secret", `{"site":"docs","scope":"site"}`, 202, `"version":2`},
 		{"RFC 6750 3.1 another site", "docs-secret", `{"site":"blog","scope":"site"}`, 403, "blog"},
 		{"whether a site is there is not told", "docs-secret", `{"site":"none","scope":"site"}`, 403, "none"},
@@ -96,7 +97,7 @@ func TestAPIAccess(t *testing.T) {
 			t.Errorf("%s: WWW-Authenticate %q", row.rule, w.Header().Get("WWW-Authenticate"))
 		}
 	}
-	if s := c.Stats(); s != (purge.APIStats{Accepted: 5, Refused: 1, Unauthorised: 3, Forbidden: 5}) {
+	if s := c.Stats(); s != (purge.APIStats{Accepted: 5, Refused: 2, Unauthorised: 3, Forbidden: 5}) {
 		t.Errorf("stats %+v", s)
 	}
 	if audit := c.audit.String(); strings.Contains(audit, "-secret") || !strings.Contains(audit, `who="docs 192.0.2.1" site=blog`) {

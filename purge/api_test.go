@@ -127,6 +127,24 @@ func TestAPIAnswers(t *testing.T) {
 	}
 }
 
+// Where there is one site, it need not be named.
+func TestAPITakesTheOnlySite(t *testing.T) {
+	c := newControl(t)
+	for i, row := range []struct{ body, says string }{
+		{`{"scope":"url","targets":["/a"]}`, "site=docs scope=url"},
+		{`{"scope":"site"}`, "site=docs scope=site"},
+		{`{"scope":"all"}`, `site="" scope=all`},
+	} {
+		want := fmt.Sprintf("version=%d", i+1)
+		if w := c.call("POST", "/v1/purges", row.body); w.Code != 202 {
+			t.Errorf("%s: %d %s", row.body, w.Code, w.Body)
+		}
+		if lines := strings.Split(strings.TrimSpace(c.audit.String()), "\n"); !strings.Contains(lines[i], row.says) || !strings.Contains(lines[i], want) {
+			t.Errorf("%s: %s", row.body, lines[i])
+		}
+	}
+}
+
 func TestAPIRecordsWhoAndWhen(t *testing.T) {
 	c := newControl(t)
 	c.call("POST", "/v1/purges", `{"site":"docs","scope":"tag","targets":["a"],"mode":"soft"}`)

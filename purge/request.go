@@ -59,7 +59,7 @@ func (q *Request) record(known func(site string) bool) (Record, error) {
 	case r.Scope == 0:
 		return r, fieldError("scope", "missing: want %s", scopesText)
 	case r.Site == "" && r.Scope != ScopeAll:
-		return r, fieldError("site", "missing")
+		return r, fieldError("site", "missing: which of the sites is meant")
 	case r.Scope != ScopeAll && !known(r.Site):
 		return r, fieldError("site", "no site is called %q", clip(r.Site))
 	case !r.Scope.takesTargets() && len(r.Targets) > 0:
