@@ -140,13 +140,17 @@ func (b *body) frontOf(s *stretch) (*front, error) {
 // with it: all of it if whole is the record's length in bytes, and short enough.
 func (v *volume) readRecord(p place, whole int64) (r *record, rest []byte, err error) {
 	guess := int64(frontGuessBytes)
-	if whole > 0 && whole <= wholeBytesMax {
+	inOneGo := whole > 0 && whole <= wholeBytesMax
+	if inOneGo {
 		guess = whole
 	}
 	b := make([]byte, min(guess, v.geometry.regionBytes-p.offset()))
 	n, err := v.readSome(p.region, p.offset(), b)
 	if err != nil {
 		return nil, nil, fmt.Errorf("region %d: record at %d: %w", p.region, p.offset(), err)
+	}
+	if inOneGo && n < len(b) { // the file was cut short
+		return nil, nil, fmt.Errorf("region %d: %d of %d bytes of the record at %d: %w", p.region, n, len(b), p.offset(), storage.ErrCorrupt)
 	}
 	b = b[:n]
 	size, _, ok := recordSize(b, v.geometry.recordMax)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"weir/storage"
 )
@@ -82,7 +83,7 @@ func TestScanOfAHostileBody(t *testing.T) {
 func TestLogCutShort(t *testing.T) {
 	for _, share := range []int64{0, 1, 50, 99} {
 		t.Run(fmt.Sprint(share, "%"), func(t *testing.T) {
-			o := Options{Dir: t.TempDir(), BudgetBytes: 8 << 20, AdmitAll: true}
+			o := Options{Dir: t.TempDir(), BudgetBytes: 8 << 20, AdmitAll: true, LoadWait: time.Minute}
 			s := mustOpen(t, o)
 			const objects = 200
 			for i := uint64(1); i <= objects; i++ {
