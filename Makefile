@@ -19,6 +19,9 @@ build: ## Build bin/weir
 lab: build ## Start the whole CDN on this machine; flags go in ARGS="..."
 	@exec bin/weir lab $(ARGS)
 
+# What takes longest begins first, so that no processor waits for it at the end.
+LONG := ./storage/disk ./internal/scenario ./cmd/weir
+
 # The race detector needs cgo, and cgo a C compiler that works: building Go's
 # own cgo package with both shows whether they are there.
 .PHONY: test
@@ -28,8 +31,8 @@ test: ## Run all tests, with the race detector where there is a C compiler
 		echo "make test: no C compiler that works here, so the race detector is off"; \
 		race=; export CGO_ENABLED=0; \
 	fi; \
-	echo "go test $$race -timeout 9m ./..."; \
-	go test $$race -timeout 9m ./... && \
+	echo "go test $$race -timeout 9m $(LONG) ./..."; \
+	go test $$race -timeout 9m $(LONG) ./... && \
 	go test -tags planted -run TestPlanted ./internal/scenario
 
 # Scripts that seeds draw, in the scenarios' cluster: what readers see is checked
