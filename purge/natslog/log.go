@@ -142,13 +142,13 @@ func (l *Log) limit(ctx context.Context) error {
 // applied them would take new purges for old ones. A log whose identity is not
 // old any more is left as it is. It answers the state of the log that there is now.
 func (l *Log) Renew(ctx context.Context, old string) (purge.LogState, error) {
-	state, err := l.State(ctx)
-	if err != nil || state.Epoch != old {
-		return state, err
-	}
-	s, err := l.js.Stream(ctx, StreamName)
+	s, err := l.stream(ctx)
 	if err != nil {
-		return state, fmt.Errorf("renew purge log: %w", err)
+		return purge.LogState{}, fmt.Errorf("renew purge log: %w", err)
+	}
+	state := stateOf(s)
+	if state.Epoch != old {
+		return state, nil
 	}
 	c := s.CachedInfo().Config
 	c.Metadata = maps.Clone(c.Metadata)
@@ -214,6 +214,11 @@ func (l *Log) State(ctx context.Context) (purge.LogState, error) {
 	if err != nil {
 		return purge.LogState{}, fmt.Errorf("read state of purge log: %w", err)
 	}
+	return stateOf(s), nil
+}
+
+// stateOf is the state that came with the stream.
+func stateOf(s jetstream.Stream) purge.LogState {
 	in := s.CachedInfo()
 	first := in.State.FirstSeq
 	if in.State.Msgs == 0 {
@@ -224,7 +229,7 @@ func (l *Log) State(ctx context.Context) (purge.LogState, error) {
 		Epoch: in.Config.Metadata[metadataEpoch] + "-" + created,
 		First: first,
 		Last:  in.State.LastSeq,
-	}, nil
+	}
 }
 
 // Append gives r to the log and returns its version once it is on disk there.
