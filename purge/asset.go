@@ -197,10 +197,8 @@ func (a *Assets) isFingerprint(part string) bool {
 // what bundlers write: 8 hexadecimal digits or more of one case, or 8 characters
 // of base 32 or 64. Of those, a few in a hundred look like words and are missed.
 func (a *Assets) Fingerprinted(target string) bool {
-	path, _, _ := strings.Cut(target, "?")
-	name := path[strings.LastIndexByte(path, '/')+1:]
-	from, to := a.fingerprint(name)
-	return from > 0 && isBeyondDoubt(name[from:to])
+	part := a.fingerprintOf(target)
+	return part != "" && isBeyondDoubt(part)
 }
 
 // PerhapsFingerprinted says whether a target's name has what a bundler may have
@@ -208,13 +206,18 @@ func (a *Assets) Fingerprinted(target string) bool {
 // it. It is true of every name that Fingerprinted is true of, and of those that look
 // like a word and a number or like a number, as a few in a hundred do.
 func (a *Assets) PerhapsFingerprinted(target string) bool {
+	part := a.fingerprintOf(target)
+	_, _, digits := kinds(part)
+	date := digits == len(part) && (strings.HasPrefix(part, "19") || strings.HasPrefix(part, "20"))
+	return len(part) >= codedBytes && !date
+}
+
+// fingerprintOf gives the fingerprint in the last segment of a target's path, "" for none.
+func (a *Assets) fingerprintOf(target string) string {
 	path, _, _ := strings.Cut(target, "?")
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	from, to := a.fingerprint(name)
-	part := name[from:to]
-	_, _, digits := kinds(part)
-	date := digits == len(part) && (strings.HasPrefix(part, "19") || strings.HasPrefix(part, "20"))
-	return from > 0 && len(part) >= codedBytes && !date
+	return name[from:to]
 }
 
 func isBeyondDoubt(part string) bool {
