@@ -102,7 +102,7 @@ func (c *cacheLSCommand) Run(env *environment) error {
 func (c *cacheLSCommand) list(env *environment, stored *disk.Inspection) error {
 	table := tabwriter.NewWriter(env.out, 0, 0, 2, ' ', 0)
 	if !c.JSON {
-		_, _ = fmt.Fprintln(table, "key\tsite\tURL\tvariant\tstatus\tbytes\tstamp\tage")
+		_, _ = fmt.Fprintln(table, "key\t"+columns)
 	}
 	listed := 0
 	for object := range stored.Objects() {
@@ -120,8 +120,8 @@ func (c *cacheLSCommand) list(env *environment, stored *disk.Inspection) error {
 				return err
 			}
 		default:
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%s%s\t%q\t%d\t%d\t%d\t%s\n", object.Key, m.Site, m.Host, m.Target, m.Variant, m.Status,
-				m.BodyBytes, m.Stamp, ageOf(inspect.AgeSeconds(m)))
+			o := inspect.Describe(object.Key, m, storage.TierDisk)
+			_, _ = fmt.Fprintf(table, "%s\t%s\n", o.Key, columnsOf(o))
 		}
 	}
 	return table.Flush()

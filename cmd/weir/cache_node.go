@@ -17,7 +17,7 @@ import (
 func listNode(env *environment, client *inspect.Client, limit int, asJSON bool) error {
 	table := tabwriter.NewWriter(env.out, 0, 0, 2, ' ', 0)
 	if !asJSON {
-		_, _ = fmt.Fprintln(table, "key\ttiers\tsite\tURL\tvariant\tstatus\tbytes\tstamp\tage")
+		_, _ = fmt.Fprintln(table, "key\ttiers\t"+columns)
 	}
 	for listed, after := 0, ""; ; {
 		ask := 0
@@ -32,7 +32,7 @@ func listNode(env *environment, client *inspect.Client, limit int, asJSON bool) 
 			if asJSON {
 				err = printLine(env.out, &o)
 			} else {
-				_, err = fmt.Fprintln(table, objectLine(&o))
+				_, err = fmt.Fprintf(table, "%s\t%s\t%s\n", o.Key, strings.Join(o.Tiers, ","), columnsOf(&o))
 			}
 			if err != nil {
 				return err
@@ -63,8 +63,12 @@ func printLine(w io.Writer, o *inspect.Object) error {
 	return line.Encode(o)
 }
 
-func objectLine(o *inspect.Object) string {
-	return fmt.Sprintf("%s\t%s\t%s\t%s%s\t%q\t%d\t%d\t%d\t%s", o.Key, strings.Join(o.Tiers, ","), o.Site, o.Host, o.Target, o.Variant, o.Status, o.Bytes, o.Stamp, ageOf(o.AgeSeconds))
+// columns are the heads of columnsOf.
+const columns = "site\tURL\tvariant\tstatus\tbytes\tstamp\tage"
+
+// columnsOf is the part of an object's line that a directory and a node have in common.
+func columnsOf(o *inspect.Object) string {
+	return fmt.Sprintf("%s\t%s%s\t%q\t%d\t%d\t%d\t%s", o.Site, o.Host, o.Target, o.Variant, o.Status, o.Bytes, o.Stamp, ageOf(o.AgeSeconds))
 }
 
 func statNode(env *environment, client *inspect.Client) error {

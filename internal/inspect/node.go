@@ -156,7 +156,7 @@ func describe(k storage.Key, copies []storage.Copy) *Object {
 func Describe(k storage.Key, m *storage.Meta, tiers ...storage.Tier) *Object {
 	o := &Object{
 		Key: k.String(), Site: m.Site, Host: m.Host, Target: m.Target, Variant: m.Variant, Status: m.Status,
-		Bytes: m.BodyBytes, Stamp: m.Stamp, AgeSeconds: AgeSeconds(m),
+		Bytes: m.BodyBytes, Stamp: m.Stamp, AgeSeconds: ageSeconds(m),
 	}
 	for _, tier := range tiers {
 		o.Tiers = append(o.Tiers, tier.String())
@@ -164,8 +164,8 @@ func Describe(k storage.Key, m *storage.Meta, tiers ...storage.Tier) *Object {
 	return o
 }
 
-// AgeSeconds is how old an object is now; nil for what has no age by itself.
-func AgeSeconds(m *storage.Meta) *float64 {
+// ageSeconds is how old an object is now; nil for what has no age by itself.
+func ageSeconds(m *storage.Meta) *float64 {
 	if m.Stored.ResponseTime.IsZero() {
 		return nil
 	}
